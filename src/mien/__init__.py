@@ -1,0 +1,36 @@
+"""mien reads facial expressions: faces in pictures, and what each one shows."""
+
+from mien.classify import Classifier
+from mien.errors import (
+    DataError,
+    ImageError,
+    InputError,
+    LabelError,
+    MienError,
+    ModelError,
+    OutputError,
+    RecipeError,
+)
+from mien.recognize import Recognizer
+from mien.spec import CropSpec, ModelSpec
+from mien.types import Face, Reading
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Classifier",
+    "CropSpec",
+    "DataError",
+    "Face",
+    "ImageError",
+    "InputError",
+    "LabelError",
+    "MienError",
+    "ModelError",
+    "ModelSpec",
+    "OutputError",
+    "Reading",
+    "RecipeError",
+    "Recognizer",
+    "__version__",
+]

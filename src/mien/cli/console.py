@@ -1,0 +1,57 @@
+"""What the commands share: output on stderr that leaves stdout to results, and progress bars."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+__all__ = ["err", "out", "progress_bar"]
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Where no terminal tells its width, tables are as wide as they need to be.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+
+Advance = Callable[..., None]
+
+
+class _Rate(ProgressColumn):
+    """Units a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        """Return the rate as text, once there is one."""
+        speed = task.finished_speed or task.speed
+        return Text(
+            f"{speed:,.0f} {self._unit}/s" if speed and speed >= 10 else f"{speed:.1f} {self._unit}/s" if speed else ""
+        )
+
+
+@contextmanager
+def progress_bar(text: str, *, unit: str, total: int | None = None) -> Iterator[Advance]:
+    """Yield a function that moves the bar: advance(done, total=None, text=None), with a rate and the time left.
+
+    On a terminal alone; elsewhere nothing is shown.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(text, total=total)
+        begun = False
+
+        def advance(done: int, total: int | None = None, text: str | None = None) -> None:
+            nonlocal begun
+            if not begun:  # what was done before, by an earlier run, is not part of the rate
+                progress.reset(task, completed=max(0, done - 1))
+                begun = True
+            if total is not None:
+                progress.update(task, total=total)
+            progress.update(task, completed=done, description=text)
+
+        yield advance

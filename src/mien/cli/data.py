@@ -1,0 +1,107 @@
+"""`mien data`: datasets prepared and audited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from mien.cli.console import err, out, progress_bar
+from mien.spec import COLOURS, CropSpec
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Prepare and audit datasets.", no_args_is_help=True)
+
+DEFAULT_CROP = CropSpec()
+
+
+@app.command()
+def prepare(
+    source: Annotated[
+        Path, typer.Argument(help="fer2013.csv, a folder train|test/<emotion>/, or faces/ with labels.csv.")
+    ],
+    out_dir: Annotated[Path, typer.Option("--out", help="The dataset's folder.")],
+    ferplus: Annotated[Path | None, typer.Option(help="fer2013new.csv of FER+, joined row for row.")] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Drop and count bad rows; without it they are an error.")
+    ] = False,
+    detector: Annotated[str, typer.Option(help="For faces/ with labels.csv: what finds the face.")] = "dlib",
+    split: Annotated[str, typer.Option(help="For labels.csv without a split column: train, val or test.")] = "test",
+    size: Annotated[int, typer.Option(help="Side of a crop in pixels.")] = DEFAULT_CROP.size_px,
+    margin: Annotated[
+        float, typer.Option(help="Added on each side of a found face, as a share of it.")
+    ] = DEFAULT_CROP.margin,
+    colour: Annotated[str, typer.Option(help=" or ".join(COLOURS))] = DEFAULT_CROP.colour,
+    seed: Annotated[int, typer.Option(help="Of the cut of validation, where the source has none.")] = 0,
+) -> None:
+    """Read a dataset as people have it and write manifest.parquet and crops.npy.
+
+    Example: mien data prepare fer2013.csv --ferplus fer2013new.csv --out data/fer2013
+
+    Pictures of class folders, and labelled ones of at most 64 pixels, are taken as faces that are cut out already; in
+    larger labelled ones the face is found (--detector none: they are faces as well).
+    """
+    from mien.data.prepare import prepare as prepare_source
+    from mien.faces.detect import make_detector
+
+    found = make_detector(detector) if detector != "none" else None
+    crop = CropSpec(size_px=size, margin=margin, offset_y=DEFAULT_CROP.offset_y, colour=colour)
+    with progress_bar("preparing", unit="faces") as advance:
+        gathered = prepare_source(
+            source,
+            out_dir,
+            ferplus=ferplus,
+            crop=crop,
+            detector=found,
+            split=split,
+            skip_bad=skip_bad,
+            seed=seed,
+            on_progress=advance,
+        )
+    manifest = gathered.dataset.manifest
+    for problem in gathered.dropped:
+        err.print(f"dropped: {problem}", markup=False)
+    for note in manifest.notes:
+        err.print(note, markup=False)
+    if missed := int(manifest.missed.sum()):
+        err.print(f"no face was found in {missed} of {len(manifest)} pictures; they count as errors in evaluation")
+    counts = ", ".join(f"{name} {len(manifest.rows_in(name)):,}" for name in ("train", "val", "test"))
+    out.print(f"{len(manifest):,} faces ({counts}) in {out_dir}", markup=False)
+
+
+@app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(help="A folder that `mien data prepare` wrote.")],
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Where the datasheet goes; by default beside the data.")
+    ] = None,
+) -> None:
+    """Report class balance, identical crops within and across splits, label conflicts and constant crops.
+
+    Example: mien data audit data/fer2013
+
+    The same goes to datasheet.html (for people) and audit.json (for programs).
+    """
+    from mien.data import manifest as manifests
+    from mien.data.audit import audit as audit_dataset
+    from mien.data.audit import write_datasheet
+
+    dataset = manifests.read(folder)
+    found = audit_dataset(dataset)
+    page = write_datasheet(dataset, found, out_dir or folder)
+    balance = Table("split", *found.labels, "all", title="class balance")
+    for split, counts in found.balance.items():
+        balance.add_row(split, *(f"{count:,}" for count in counts), f"{sum(counts):,}")
+    out.print(balance)
+    twins = Table("crops of", *(f"also in {name}" for name in found.twins), "repeated within", title="identical crops")
+    for split, across in found.twins.items():
+        twins.add_row(split, *(f"{across.get(other, 0):,}" if other != split else "" for other in found.twins),
+                      f"{found.identical_within[split]:,}")  # fmt: skip
+    out.print(twins)
+    out.print(f"groups of identical crops: {found.groups:,}; with different labels: {len(found.conflicts):,}")
+    out.print(f"constant crops: {len(found.constant):,}", *found.constant[:10], markup=False)
+    out.print(f"rows without a face: {found.missed:,}")
+    err.print(f"datasheet: {page}", markup=False)

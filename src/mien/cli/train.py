@@ -1,0 +1,79 @@
+"""`mien train`: recipes to trained, exported networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.console import err, out, progress_bar
+
+if TYPE_CHECKING:
+    from mien.train.config import Recipe
+
+__all__ = ["train"]
+
+
+def train(
+    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="TOML files; several are run in a row.")],
+    data: Annotated[
+        list[Path] | None, typer.Option(help="A prepared dataset instead of the recipe's; may be repeated.")
+    ] = None,
+    out_dir: Annotated[Path, typer.Option("--out", help="Where each run gets a folder of its recipe's name.")] = Path(
+        ".runs"
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with runs from their last whole epoch.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Train the networks of recipes, and export each as an ONNX file.
+
+    Example: mien train recipes/paper-cnn.toml --data data/fer2013
+
+    A run's folder holds recipe.toml (every setting), log.csv and curves.png, last.pt (to go on from), best.pt (the
+    epoch with the best validation accuracy) and model.onnx.  Killed at any moment, `--resume` goes on from the last
+    whole epoch and ends with the same weights.
+    """
+    from mien.train.config import read_recipe
+    from mien.train.devices import describe, find_device, find_precision
+
+    wanted = [read_recipe(path) for path in recipes]
+    where = find_device(device)
+    err.print(f"computing on {describe(where)} in {str(find_precision(where)).removeprefix('torch.')}")
+    for recipe in wanted:
+        if data:
+            recipe = replace(recipe, data=replace(recipe.data, manifests=tuple(str(folder) for folder in data)))
+        _run(recipe, out_dir / recipe.name, resume=resume, device=device)
+
+
+def _run(recipe: Recipe, folder: Path, *, resume: bool, device: str) -> None:
+    """Train one recipe into a folder, export the result and say how it went."""
+    from mien.train.export import export
+    from mien.train.fit import fit
+
+    epochs, size = recipe.optimiser.epochs, recipe.optimiser.batch_size
+    with progress_bar(recipe.name, unit="images") as advance:
+
+        def on_batch(epoch: int, done: int, steps: int) -> None:
+            text = f"{recipe.name}, epoch {epoch}/{epochs}"
+            advance(((epoch - 1) * steps + done) * size, epochs * steps * size, text)
+
+        def on_epoch(row: dict[str, float]) -> None:
+            err.print(
+                f"{recipe.name}, epoch {row['epoch']:g}/{epochs}: loss {row['train_loss']:.4f}, validation loss "
+                f"{row['val_loss']:.4f}, accuracy {100 * row['val_accuracy']:.2f}%, {row['images_per_s']:.0f} images/s"
+            )
+
+        try:
+            result = fit(recipe, folder, resume=resume, device=device, on_batch=on_batch, on_epoch=on_epoch)
+        except KeyboardInterrupt:
+            err.print(f"stopped; `--resume` goes on from the last whole epoch in {folder}", markup=False)
+            raise typer.Exit(130) from None
+    export(folder / "best.pt", folder / "model.onnx")
+    ended = ", stopped early" if result.stopped_early else ""
+    out.print(
+        f"{recipe.name}: {100 * result.val_accuracy:.2f}% on validation in epoch {result.best_epoch} of "
+        f"{result.epochs}{ended}; {folder / 'model.onnx'}",
+        markup=False,
+    )

@@ -1,0 +1,120 @@
+"""Scores to a row of results.csv, a confusion matrix as CSV and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mien.errors import DataError
+from mien.evaluate.score import Scores
+from mien.files import atomic_path, write_text
+from mien.labels import FERPLUS
+
+__all__ = ["COLUMNS", "Measurement", "add_to_results", "draw_confusion", "write_confusion"]
+
+#: The columns of results.csv; results/README.md explains them.
+COLUMNS = (
+    "model", "data", "split", "subset", "n", "correct", "accuracy", "low_95", "high_95", "macro_recall", "macro_f1",
+    "log_loss", "calibration_error", "missed", *(f"recall_{label}" for label in FERPLUS), "detector", "date",
+    "hardware", "commit", "model_sha256", "manifest_sha256",
+)  # fmt: skip
+_KEY = ("model_sha256", "manifest_sha256", "split", "subset", "detector")
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Under what a score was measured."""
+
+    model: str
+    data: str
+    split: str
+    subset: str  # "all", or "no train twin"
+    detector: str  # empty where the crops were cut already
+    date: str  # ISO
+    hardware: str
+    commit: str
+    model_sha256: str
+    manifest_sha256: str
+
+
+def add_to_results(path: str | Path, measured: list[tuple[Measurement, Scores]]) -> None:
+    """Add rows to results.csv; a row of the same model, data, split, subset and detector is replaced.
+
+    Raises DataError where the file is there and is not a results.csv.
+    """
+    path = Path(path)
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise DataError(f"{path}: not a results.csv of this version of mien; name another file with --results")
+            rows = {tuple(row[name] for name in _KEY): row for row in reader}
+    for measurement, scores in measured:
+        row = _row(measurement, scores)
+        rows[tuple(row[name] for name in _KEY)] = row
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows.values())
+    write_text(path, text.getvalue())
+
+
+def _row(measurement: Measurement, scores: Scores) -> dict[str, str]:
+    """Return one row of results.csv."""
+    recall = dict(zip(scores.labels, scores.recall, strict=True))
+    numbers = {
+        "accuracy": scores.accuracy,
+        "low_95": scores.interval[0],
+        "high_95": scores.interval[1],
+        "macro_recall": scores.macro_recall,
+        "macro_f1": scores.macro_f1,
+        "log_loss": scores.log_loss,
+        "calibration_error": scores.calibration_error,
+        **{f"recall_{label}": recall.get(label, np.nan) for label in FERPLUS},
+    }
+    counts = {"n": scores.n, "correct": scores.correct, "missed": scores.missed}
+    described = {name: getattr(measurement, name) for name in Measurement.__slots__}
+    row = {name: "" if np.isnan(value) else f"{value:.4f}" for name, value in numbers.items()}
+    return {name: str({**described, **counts, **row}[name]) for name in COLUMNS}
+
+
+def write_confusion(path: str | Path, scores: Scores) -> None:
+    """Write the confusion matrix as CSV: a row for each actual label, a column for each predicted one and no face."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["actual", *scores.labels, "no face"])
+    for label, counts in zip(scores.labels, scores.confusion, strict=True):
+        writer.writerow([label, *(int(count) for count in counts)])
+    write_text(path, text.getvalue())
+
+
+def draw_confusion(path: str | Path, scores: Scores, *, title: str) -> None:
+    """Draw the confusion matrix, counts over the share of each actual label; the suffix names the format."""
+    from matplotlib.figure import Figure
+
+    counts = scores.confusion if scores.missed else scores.confusion[:, :-1]
+    columns = [*scores.labels, "no face"][: counts.shape[1]]
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    figure = Figure(figsize=(8.5, 7), layout="constrained")
+    axes = figure.subplots()
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
+    axes.set_yticks(
+        range(len(scores.labels)),
+        [f"{label} ({total})" for label, total in zip(scores.labels, counts.sum(1), strict=True)],
+    )
+    axes.set(xlabel="predicted", ylabel="actual (faces)")
+    low, high = (100 * bound for bound in scores.interval)
+    axes.set_title(f"{title}\n{100 * scores.accuracy:.2f}% of {scores.n:,} (95%: {low:.1f} to {high:.1f})", fontsize=11)
+    for row, column in np.ndindex(counts.shape):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        text = f"{counts[row, column]}\n{100 * shares[row, column]:.0f}%"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+    figure.colorbar(picture, label="share of the actual label", shrink=0.8)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)

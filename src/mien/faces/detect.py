@@ -1,0 +1,169 @@
+"""Face detectors: a picture to the faces in it.  dlib's is embedded; YuNet is better where its file is at hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import dlib
+import numpy as np
+
+from mien.errors import InputError, ModelError
+from mien.types import Face, FloatArray, ImageArray
+
+__all__ = ["DETECTORS", "Detector", "DlibDetector", "WholePicture", "YuNetDetector", "make_detector"]
+
+#: How the command line names a detector.
+DETECTORS = "dlib, none, yunet:FILE"
+
+
+class Detector(Protocol):
+    """Anything that finds faces: RGB uint8 (H, W, 3) to the faces, the largest first, [] where there is none."""
+
+    def __call__(self, image_rgb: ImageArray) -> list[Face]:
+        """Return the faces of the picture, the largest first."""
+
+
+class DlibDetector:
+    """dlib's detector of frontal faces: histograms of oriented gradients and a linear classifier, nothing to download.
+
+    Source: King 2009, "Dlib-ml: A Machine Learning Toolkit"; Dalal and Triggs 2005.
+    """
+
+    FACE_PX = 80  # the size that the classifier was trained on; smaller faces are not seen
+    WORKING_PIXELS = 4_000_000  # pictures are brought to about this size: 0.05 s for each million on one core
+    LARGEST_PIXELS = 40_000_000  # where a smallest face is asked for and would want more than this, less is done
+    MOST_ENLARGED = 2.0  # more finds little but patterns that are no faces
+    SMALL_SIDE_PX = 320  # a picture smaller than this is brought up to it
+
+    def __init__(self, *, min_face_px: float | None = None) -> None:
+        """Load the detector; min_face_px: the smallest face to look for, in pixels of the picture (None: as fits)."""
+        self._detector = dlib.get_frontal_face_detector()
+        self._min_face_px = min_face_px
+
+    def __call__(self, image_rgb: ImageArray) -> list[Face]:
+        """Return the faces, the largest first.  A box is about as wide as the face and reaches from brow to chin.
+
+        A face's score is the logistic function of twice dlib's, which is 0 at its threshold: 0.5 to 1.
+        """
+        grey = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2GRAY)
+        scale = self._scale(*grey.shape)
+        if scale != 1.0:
+            how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=how)
+        boxes, scores, _ = self._detector.run(np.ascontiguousarray(grey, np.uint8), 0, 0.0)
+        corners = [np.array([box.left(), box.top(), box.right() + 1, box.bottom() + 1]) / scale for box in boxes]
+        faces = [
+            Face(corner.astype(np.float32), None, 1 / (1 + math.exp(-2 * score)))
+            for corner, score in zip(corners, scores, strict=True)
+        ]
+        return _ordered(faces, image_rgb, self._min_face_px)
+
+    def _scale(self, height: int, width: int) -> float:
+        """Return by how much the picture is enlarged for detection."""
+        pixels = height * width
+        if self._min_face_px is not None:
+            return min(self.FACE_PX / self._min_face_px, math.sqrt(self.LARGEST_PIXELS / pixels))
+        wanted = min(self.MOST_ENLARGED, math.sqrt(self.WORKING_PIXELS / pixels))
+        return max(wanted, min(self.SMALL_SIDE_PX / max(height, width), math.sqrt(self.WORKING_PIXELS / pixels)))
+
+
+class YuNetDetector:
+    """OpenCV's YuNet, a small network whose ONNX file the user brings (OpenCV's model zoo has it).
+
+    Source: Wu, Peng and Yu 2023, "YuNet: A Tiny Millisecond-level Face Detector".
+    """
+
+    LONGEST_SIDE_PX = 1280
+    FACE_PX = 10  # the smallest face that it finds
+    SCORE_THRESHOLD = 0.7
+    NMS_THRESHOLD = 0.3
+
+    def __init__(self, path: str | Path, *, min_face_px: float | None = None) -> None:
+        """Load the network's file.  ModelError where it is missing or no YuNet."""
+        if not Path(path).is_file():
+            raise ModelError(f"{path}: no such file; expected YuNet's ONNX file (face_detection_yunet_*.onnx)")
+        self._path = str(path)
+        self._min_face_px = min_face_px
+        blank = np.zeros((64, 64, 3), np.uint8)
+        try:
+            self._detector = cv2.FaceDetectorYN.create(
+                self._path, "", (64, 64), self.SCORE_THRESHOLD, self.NMS_THRESHOLD, 5000
+            )
+            self._detector.detect(blank)
+        except cv2.error as error:
+            raise ModelError(f"{path}: not a YuNet that OpenCV can run ({error.err or error})") from error
+
+    def __call__(self, image_rgb: ImageArray) -> list[Face]:
+        """Return the faces with their landmarks, the largest first."""
+        height, width = image_rgb.shape[:2]
+        scale = min(1.0, self.LONGEST_SIDE_PX / max(height, width))
+        if self._min_face_px is not None:
+            scale = min(1.0, max(scale, self.FACE_PX / self._min_face_px))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        image_bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
+        if scale < 1:
+            image_bgr = cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA)
+        self._detector.setInputSize(size)
+        try:
+            _, rows = self._detector.detect(image_bgr)
+        except cv2.error as error:
+            raise ModelError(
+                f"{self._path}: YuNet failed on a {width}x{height} picture ({error.err or error})"
+            ) from error
+        faces = [self._face(row / scale, float(row[14])) for row in rows] if rows is not None else []
+        return _ordered(faces, image_rgb, self._min_face_px)
+
+    @staticmethod
+    def _face(row: FloatArray, score: float) -> Face:
+        """Return the face of one row: x, y, width, height, five landmarks."""
+        x, y, width, height = row[:4]
+        box = np.array([x, y, x + width, y + height], np.float32)
+        return Face(box, row[4:14].reshape(5, 2).astype(np.float32), score)
+
+
+class WholePicture:
+    """No detection: each picture is one face, its middle square."""
+
+    def __call__(self, image_rgb: ImageArray) -> list[Face]:
+        """Return one framed face: the largest square in the middle of the picture."""
+        height, width = image_rgb.shape[:2]
+        side = min(height, width)
+        x0, y0 = (width - side) // 2, (height - side) // 2
+        return [Face(np.array([x0, y0, x0 + side, y0 + side], np.float32), None, 1.0, framed=True)]
+
+
+def make_detector(name: str, *, min_face_px: float | None = None) -> Detector:
+    """Return the detector of a name: "dlib", "none" (the picture is the face) or "yunet:FILE".
+
+    Raises InputError for another name or a smallest face below one pixel, ModelError for a file that is no YuNet.
+    """
+    if min_face_px is not None and not min_face_px >= 1:
+        raise InputError(f"the smallest face is {min_face_px:g} pixels; expected at least 1")
+    kind, _, file = name.partition(":")
+    makers: dict[str, Callable[[], Detector]] = {
+        "dlib": lambda: DlibDetector(min_face_px=min_face_px),
+        "none": WholePicture,
+        "yunet": lambda: YuNetDetector(file, min_face_px=min_face_px),
+    }
+    if kind not in makers or (kind == "yunet") != bool(file):
+        raise InputError(f"unknown detector {name!r}; expected one of {DETECTORS}")
+    return makers[kind]()
+
+
+def _ordered(faces: list[Face], image_rgb: ImageArray, min_face_px: float | None) -> list[Face]:
+    """Return the faces that touch the picture and are large enough, the largest first."""
+    height, width = image_rgb.shape[:2]
+
+    def side(face: Face) -> float:
+        return float((face.box_xyxy[2:] - face.box_xyxy[:2]).max())
+
+    def inside(face: Face) -> bool:
+        x0, y0, x1, y1 = face.box_xyxy
+        return bool(x1 > max(x0, 0) and y1 > max(y0, 0) and x0 < width and y0 < height)
+
+    kept = [face for face in faces if inside(face) and (min_face_px is None or side(face) >= min_face_px)]
+    return sorted(kept, key=side, reverse=True)

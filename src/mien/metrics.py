@@ -1,0 +1,82 @@
+"""Scores of predictions, with their intervals.  Arrays in, numbers out."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mien.types import BoolArray, FloatArray, IntArray
+
+__all__ = [
+    "confusion_matrix",
+    "expected_calibration_error",
+    "log_loss",
+    "macro_f1",
+    "recalls",
+    "wilson_interval",
+]
+
+Z_95 = 1.959964  # two-sided 95% of the normal distribution
+
+
+def confusion_matrix(actual: IntArray, predicted: IntArray, *, labels: int) -> IntArray:
+    """Return counts (L, L + 1): rows the actual label, columns the predicted one, the last column no prediction.
+
+    actual: (N,) indices below `labels`.  predicted: (N,) the same, or `labels` where nothing was predicted.
+    """
+    columns = labels + 1
+    return np.bincount(actual * columns + predicted, minlength=labels * columns).reshape(labels, columns)
+
+
+def recalls(confusion: IntArray) -> FloatArray:
+    """Return the share of each actual label that was predicted, (L,); nan for a label that has no samples.
+
+    confusion: (L, L + 1) as `confusion_matrix` counts it; what was not predicted is not recalled.
+    """
+    totals = confusion.sum(axis=1)
+    shares = np.full(len(confusion), np.nan)
+    np.divide(np.diag(confusion), totals, out=shares, where=totals > 0)
+    return shares.astype(np.float32)
+
+
+def macro_f1(confusion: IntArray) -> float:
+    """Return the F1 score averaged over the labels that occur, as actual or as predicted; nan where none does.
+
+    confusion: (L, L + 1) as `confusion_matrix` counts it.
+    """
+    hits = np.diag(confusion)
+    totals = confusion[:, : len(confusion)].sum(axis=0) + confusion.sum(axis=1)
+    return float((2 * hits[totals > 0] / totals[totals > 0]).mean()) if totals.any() else math.nan
+
+
+def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+    """Return the 95% interval of a share, from 0 to 1; (0, 1) where nothing was counted.
+
+    Source: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
+    """
+    if total == 0:
+        return 0.0, 1.0
+    share, z2 = correct / total, Z_95**2
+    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
+    reach = Z_95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
+    return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def log_loss(probabilities: FloatArray, targets: FloatArray) -> float:
+    """Return the mean cross-entropy, in nats, of expected distributions (N, L) under predicted ones (N, L)."""
+    smallest = np.finfo(np.float32).tiny
+    return float(-(targets * np.log(np.maximum(probabilities, smallest))).sum(axis=1).mean())
+
+
+def expected_calibration_error(confidence: FloatArray, correct: BoolArray, *, bins: int = 15) -> float:
+    """Return the mean gap between confidence and accuracy, weighted by bin size; nan where nothing was counted.
+
+    confidence: (N,) top probability.  correct: (N,) whether the top label was right.
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3.
+    """
+    if not len(confidence):
+        return math.nan
+    number = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(number, weights=correct.astype(np.float64) - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(confidence))

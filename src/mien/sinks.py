@@ -1,0 +1,135 @@
+"""Readings to files: JSON lines, CSV, Parquet.  One row is one face.
+
+A JSON line holds source, frame, time_s, face, track, box [x0, y0, x1, y1], detector_score, expression, confidence and
+probabilities {label: p}.  CSV and Parquet hold the same, flat: box_x0 ... box_y1 and one column p_LABEL a label.  For a
+picture frame, time_s and track are null (empty in CSV); face counts the faces of the picture from 0, the largest first.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mien.files import atomic_path
+from mien.types import Reading
+
+__all__ = ["FORMATS", "Sink", "open_sink", "to_row"]
+
+Row = dict[str, Any]
+
+
+class Sink(Protocol):
+    """Anything that takes rows."""
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Add the rows."""
+
+
+def to_row(source: str, face: int, reading: Reading) -> Row:
+    """Return the row of one face of a picture, in the keys and the order of a JSON line."""
+    return {
+        "source": os.fsencode(source).decode("utf-8", "replace"),
+        "frame": None,
+        "time_s": None,
+        "face": face,
+        "track": None,
+        "box": [round(float(value), 2) for value in reading.face.box_xyxy],
+        "detector_score": round(reading.face.score, 4),
+        "expression": reading.expression,
+        "confidence": round(reading.confidence, 6),
+        "probabilities": {label: round(share, 6) for label, share in reading.probabilities.items()},
+    }
+
+
+class JsonLinesSink:
+    """One JSON object a line."""
+
+    def __init__(self, file: IO[str], _labels: Sequence[str]) -> None:
+        """Write to an open text file."""
+        self._file = file
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Add the rows."""
+        for row in rows:
+            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+class CsvSink:
+    """A header and one line a face."""
+
+    def __init__(self, file: IO[str], labels: Sequence[str]) -> None:
+        """Write to an open text file, the header at once."""
+        self._writer = csv.DictWriter(file, _columns(labels), lineterminator="\n")
+        self._writer.writeheader()
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Add the rows."""
+        self._writer.writerows(_flat(row) for row in rows)
+
+
+class ParquetSink:
+    """A Parquet file with one row a face."""
+
+    def __init__(self, path: Path, labels: Sequence[str]) -> None:
+        """Open the file; `close` completes it."""
+        kinds = {"source": pa.string(), "frame": pa.int64(), "face": pa.int64(), "track": pa.int64()}
+        kinds["expression"] = pa.string()
+        self._schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in _columns(labels)])
+        self._writer = pq.ParquetWriter(path, self._schema)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Add the rows."""
+        if rows:
+            self._writer.write_table(pa.Table.from_pylist([_flat(row) for row in rows], self._schema))
+
+    def close(self) -> None:
+        """Complete the file."""
+        self._writer.close()
+
+
+_TEXT_SINKS: dict[str, Callable[[IO[str], Sequence[str]], Sink]] = {"jsonl": JsonLinesSink, "csv": CsvSink}
+
+#: The formats that `open_sink` writes, which are also the suffixes of their files.
+FORMATS = (*_TEXT_SINKS, "parquet")
+
+
+@contextmanager
+def open_sink(target: Path | IO[str], kind: str, labels: Sequence[str]) -> Iterator[Sink]:
+    """Yield a sink of a format in FORMATS to a path or, for text formats, to an open file.
+
+    labels: in the model's order.  The file of a path appears when the block ends well, and not otherwise.
+    Raises OutputError where it cannot be written.
+    """
+    with ExitStack() as stack:
+        if not isinstance(target, Path):
+            yield _TEXT_SINKS[kind](target, labels)
+            return
+        temporary = stack.enter_context(atomic_path(target))
+        if kind == "parquet":
+            sink = ParquetSink(temporary, labels)
+            stack.callback(sink.close)
+            yield sink
+        else:
+            yield _TEXT_SINKS[kind](stack.enter_context(temporary.open("w", encoding="utf-8", newline="")), labels)
+
+
+def _columns(labels: Sequence[str]) -> list[str]:
+    """Return the columns of a flat row."""
+    box = ["box_x0", "box_y0", "box_x1", "box_y1"]
+    head = ["source", "frame", "time_s", "face", "track", *box, "detector_score", "expression", "confidence"]
+    return head + [f"p_{label}" for label in labels]
+
+
+def _flat(row: Row) -> Row:
+    """Return a row without lists and dictionaries."""
+    flat = {key: value for key, value in row.items() if key not in ("box", "probabilities")}
+    flat |= dict(zip(("box_x0", "box_y0", "box_x1", "box_y1"), row["box"], strict=True))
+    return flat | {f"p_{label}": share for label, share in row["probabilities"].items()}

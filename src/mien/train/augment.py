@@ -1,0 +1,80 @@
+"""Label-preserving changes to a whole batch at once, driven by a generator that is passed in.
+
+The kinds are those of the paper's Figure 3 and section IV.A: rotation, shift, zoom, mirror image, lighting.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mien.train.config import AugmentConfig
+
+__all__ = ["augment"]
+
+
+def augment(crops: Tensor, config: AugmentConfig, *, generator: torch.Generator) -> Tensor:
+    """Return changed copies of the crops, each changed by itself.
+
+    crops: (N, C, S, S) float from 0 to 1; the result is the same shape and range, on the same device.
+    generator: on the CPU, so that a run is the same on every device.
+    """
+    moved = _move(crops, config, generator)
+    return _erase(_relight(moved, config, generator), config, generator)
+
+
+def _uniform(count: int, reach: float, generator: torch.Generator) -> Tensor:
+    """Return (count,) numbers between -reach and reach."""
+    return (torch.rand(count, generator=generator) * 2 - 1) * reach
+
+
+def _move(crops: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Return the crops rotated, zoomed, shifted and mirrored in one resampling, edges repeated."""
+    count = len(crops)
+    angle = _uniform(count, math.radians(config.rotation_deg), generator)
+    scale = torch.exp(_uniform(count, math.log1p(config.zoom), generator))
+    shift = torch.stack([_uniform(count, 2 * config.shift, generator) for _ in range(2)], dim=1)
+    mirrored = torch.rand(count, generator=generator) < 0.5
+    sign = torch.where(mirrored & config.flip, -1.0, 1.0)
+    cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
+    matrix = torch.stack(
+        [
+            torch.stack([cosine * sign, -sine, shift[:, 0]], dim=1),
+            torch.stack([sine * sign, cosine, shift[:, 1]], dim=1),
+        ],
+        dim=1,
+    ).to(crops.device)
+    grid = functional.affine_grid(matrix, list(crops.shape), align_corners=False)
+    return functional.grid_sample(crops, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _relight(crops: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Return the crops with contrast stretched about each one's mean and brightness added."""
+    if not config.brightness and not config.contrast:
+        return crops
+    count = len(crops)
+    gain = torch.exp(_uniform(count, math.log1p(config.contrast), generator)).view(-1, 1, 1, 1).to(crops.device)
+    lift = _uniform(count, config.brightness, generator).view(-1, 1, 1, 1).to(crops.device)
+    mean = crops.mean(dim=(1, 2, 3), keepdim=True)
+    return ((crops - mean) * gain + mean + lift).clamp_(0, 1)
+
+
+def _erase(crops: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Return the crops, some with a rectangle of 2% to 25% of the area filled with its crop's mean."""
+    if not config.erase:
+        return crops
+    count, side = len(crops), crops.shape[-1]
+    chosen = torch.rand(count, generator=generator) < config.erase
+    area = 0.02 + 0.23 * torch.rand(count, generator=generator)
+    aspect = torch.exp(_uniform(count, math.log(3), generator))
+    height, width = torch.sqrt(area * aspect).clamp(max=1), torch.sqrt(area / aspect).clamp(max=1)
+    top = torch.rand(count, generator=generator) * (1 - height)
+    left = torch.rand(count, generator=generator) * (1 - width)
+    position = (torch.arange(side) + 0.5) / side
+    rows = (position >= top[:, None]) & (position < (top + height)[:, None]) & chosen[:, None]
+    columns = (position >= left[:, None]) & (position < (left + width)[:, None])
+    hidden = (rows[:, :, None] & columns[:, None, :])[:, None].to(crops.device)
+    return torch.where(hidden, crops.mean(dim=(1, 2, 3), keepdim=True), crops)

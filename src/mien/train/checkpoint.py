@@ -1,0 +1,64 @@
+"""Checkpoints: weights, optimiser, recipe and ModelSpec as one thing, written atomically and loaded as data only."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mien.errors import InputError, ModelError
+from mien.files import atomic_path
+from mien.spec import ModelSpec
+from mien.train.config import Recipe, from_fields
+from mien.train.models.registry import build
+from mien.train.network import Predictor
+
+__all__ = ["load", "load_predictor", "save"]
+
+FORMAT = "mien-checkpoint-1"
+
+
+def save(path: str | Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    content: tensors and plain values under `recipe` (nested dictionaries), `spec` (ModelSpec as JSON), `weights`
+    (state dict) and whatever else its reader wants.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            torch.save({"format": FORMAT, **content}, temporary)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(None, str(error)) from error
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Return what `save` wrote, on the CPU.  ModelError where the file is missing, damaged or not ours."""
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such checkpoint")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{path}: damaged or not a checkpoint ({reason}); expected a .pt of mien train") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ModelError(f"{path}: not a checkpoint of mien; expected a .pt of mien train")
+    return content
+
+
+def load_predictor(path: str | Path) -> tuple[Predictor, Recipe, ModelSpec]:
+    """Return the network of a best.pt in evaluation mode, with the recipe that made it and what it says of itself.
+
+    Raises ModelError where the file is missing, damaged or not ours.
+    """
+    content = load(path)
+    try:
+        recipe = from_fields(content["recipe"])
+        spec = ModelSpec.loads(content["spec"])
+        network = build(recipe.model, labels=len(spec.labels), crop=spec.crop)
+        network.load_state_dict(content["weights"])
+    except (KeyError, RuntimeError, TypeError, InputError) as error:
+        raise ModelError(f"{path}: the checkpoint does not fit this version of mien ({error})") from error
+    return Predictor(network, spec.crop, temperature=spec.temperature).eval(), recipe, spec

@@ -1,0 +1,47 @@
+"""The log of a run: a CSV a program reads, a picture that people look at."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from mien.files import atomic_path, write_text
+
+__all__ = ["COLUMNS", "draw_curves", "write_log"]
+
+#: One row an epoch.  seconds: of the whole epoch, validation included; images_per_s: of its training part.
+COLUMNS = ("epoch", "learning_rate", "train_loss", "val_loss", "val_accuracy", "images_per_s", "seconds")
+
+Row = dict[str, float]
+
+
+def write_log(path: str | Path, rows: list[Row]) -> None:
+    """Write the rows as CSV, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: f"{row[name]:.6g}" for name in COLUMNS} for row in rows)
+    write_text(path, text.getvalue())
+
+
+def draw_curves(path: str | Path, rows: list[Row], *, title: str) -> None:
+    """Draw loss and validation accuracy over the epochs, the best epoch marked; the suffix names the format."""
+    from matplotlib.figure import Figure
+
+    epochs = [row["epoch"] for row in rows]
+    best = max(rows, key=lambda row: row["val_accuracy"])
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    losses, accuracies = figure.subplots(1, 2)
+    losses.plot(epochs, [row["train_loss"] for row in rows], label="training (augmented)")
+    losses.plot(epochs, [row["val_loss"] for row in rows], label="validation")
+    losses.set(xlabel="epoch", ylabel="cross-entropy", title=title)
+    losses.legend()
+    accuracies.plot(epochs, [100 * row["val_accuracy"] for row in rows], color="C1")
+    accuracies.plot(best["epoch"], 100 * best["val_accuracy"], "o", color="C3")
+    label = f"best {100 * best['val_accuracy']:.2f}% in epoch {best['epoch']:g}"
+    accuracies.set(xlabel="epoch", ylabel="validation accuracy, %", title=label)
+    for axes in (losses, accuracies):
+        axes.grid(alpha=0.3)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)

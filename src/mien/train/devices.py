@@ -1,0 +1,43 @@
+"""Where a run computes, and in which precision."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+
+from mien.errors import InputError
+
+__all__ = ["describe", "find_device", "find_precision"]
+
+
+def find_device(name: str = "auto") -> torch.device:
+    """Return the device of a name: CUDA, else MPS, else the CPU for "auto".  InputError where it is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present.get(name):
+        raise InputError(
+            f"device {name!r} is not here; expected one of {', '.join(n for n, ok in present.items() if ok)}"
+        )
+    return torch.device(name)
+
+
+def find_precision(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the processor computes in it, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        # oneDNN takes bfloat16 on any AVX-512; without the instructions for it, it is slower than float32.
+        has_instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if has_instructions else torch.float32
+    return torch.float32
+
+
+def describe(device: torch.device) -> str:
+    """Return the hardware of a run in a few words, for the results row."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} threads of a {platform.machine()} {device.type}"

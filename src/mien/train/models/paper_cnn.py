@@ -1,0 +1,94 @@
+"""The network of the paper's Table I and Figure 1."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mien.errors import InputError
+
+__all__ = ["PaperCnn"]
+
+INPUT_SIZE_PX = 48
+
+
+class PaperCnn(nn.Module):
+    """The convolutional network of Table I: crops normalised by the caller, (N, C, 48, 48), to logits (N, labels).
+
+    With one channel and seven labels it has 8,779,047 parameters:
+
+        layer                       output         parameters
+        1   convolution 1x1, 32     32 x 48 x 48           64
+        2   convolution 5x5, 32     32 x 44 x 44       25,632
+        3   max pooling 2x2         32 x 22 x 22
+        4   convolution 3x3, 64     64 x 20 x 20       18,496
+        5   max pooling 2x2         64 x 10 x 10
+        6   convolution 3x3, 128    128 x 10 x 10      73,856
+        7   max pooling 2x2         128 x 5 x 5
+        8   fully connected         2048            6,555,648
+        9   fully connected         1024            2,098,176
+        10  fully connected         7                   7,175
+
+    What the paper leaves unclear, and what was decided:
+
+    * Table I's row of layer 8 is cut off after "fully connected layer Dr".  Layer 9 reads "Dropout (0.4)" in the same
+      column, so layer 8 has the same dropout; its input, 1x3200, is flattened from layer 7 and its output is 1x2048.
+    * Where dropout stands is not said: after the activation, as Keras examples of the time do.
+    * "SoftMax layer" is the last full connection and the softmax of equation 5.  The network returns logits, since the
+      loss wants them; the softmax is added at export.
+    * Equation 7 gives the derivative of the loss by the output as -theta/a.  That of equation 6 is -y/a, y being the
+      expected output, and that is what automatic differentiation computes.
+    * The text counts 35,886 pictures, 28,708 of them for training.  The official counts are 35,887 and 28,709, and all
+      of them are used.
+    * Initial weights are not mentioned: He et al. 2015, "Delving Deep into Rectifiers", for the ReLUs that are used.
+    * The paper's layers carry no batch normalisation.  `batch_norm=True` adds it after each convolution for training;
+      at export it is folded into the convolution before it, which leaves exactly the graph above.
+    """
+
+    def __init__(
+        self, *, channels: int = 1, labels: int = 7, size_px: int = 48, dropout: float = 0.4, batch_norm: bool = False
+    ) -> None:
+        """Build the network with fresh weights from torch's current random state."""
+        super().__init__()
+        if size_px != INPUT_SIZE_PX:
+            raise InputError(f"paper-cnn reads crops of {INPUT_SIZE_PX} pixels; got {size_px}; prepare the data again")
+        self.features = nn.Sequential(
+            *_convolution(channels, 32, 1, batch_norm=batch_norm),
+            *_convolution(32, 32, 5, batch_norm=batch_norm),
+            nn.MaxPool2d(2),
+            *_convolution(32, 64, 3, batch_norm=batch_norm),
+            nn.MaxPool2d(2),
+            *_convolution(64, 128, 3, padding=1, batch_norm=batch_norm),
+            nn.MaxPool2d(2),
+        )
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(3200, 2048),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(2048, 1024),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(1024, labels),
+        )
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        # A small last layer starts the loss at that of guessing, ln 7.
+        last = self.classifier[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=0.01)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits (N, labels) of normalised crops (N, C, 48, 48)."""
+        logits: Tensor = self.classifier(self.features(inputs))
+        return logits
+
+
+def _convolution(
+    inputs: int, outputs: int, kernel: int, *, padding: int = 0, batch_norm: bool = False
+) -> list[nn.Module]:
+    """Return a convolution with its activation; the bias goes where batch normalisation brings its own."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=not batch_norm)
+    return [convolution, *([nn.BatchNorm2d(outputs)] if batch_norm else []), nn.ReLU()]

@@ -1,0 +1,52 @@
+"""The models that ship with mien: name to file, hash, licence and card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien.errors import ModelError
+from mien.files import sha256_of
+
+__all__ = ["DEFAULT", "SHIPPED", "ShippedModel", "find"]
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedModel:
+    """One model file of the package."""
+
+    file: str  # beside this module
+    sha256: str
+    licence: str
+    card: str  # in the repository
+    about: str
+
+
+SHIPPED: dict[str, ShippedModel] = {
+    "paper-cnn": ShippedModel(
+        file="paper-cnn.onnx",
+        sha256="adfd28d4eb7d87c19e91d9bb72397949fe9a37d64bc77904c420831049822493",
+        licence="MIT",
+        card="cards/paper-cnn.md",
+        about="the network of the paper's Table I, trained on FER2013's labels",
+    ),
+}
+
+DEFAULT = "paper-cnn"
+
+
+def find(model: str | Path) -> Path:
+    """Return the file of a shipped model's name, its hash checked, or of a path.
+
+    Raises ModelError where neither is there, or where a shipped file is not the one that was shipped.
+    """
+    shipped = SHIPPED.get(str(model))
+    if shipped is None:
+        path = Path(model)
+        if not path.is_file():
+            raise ModelError(f"{model}: no such model; expected {', '.join(SHIPPED)} or an ONNX file of mien train")
+        return path
+    path = Path(__file__).parent / shipped.file
+    if not path.is_file() or sha256_of(path) != shipped.sha256:
+        raise ModelError(f"{path}: the shipped model {model} is missing or damaged; install mien again")
+    return path

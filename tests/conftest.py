@@ -1,0 +1,121 @@
+"""What many tests share: data that is made here, a tiny model, and the real data where it is at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from mien.classify import SPEC_KEY
+from mien.data.manifest import Manifest, write
+from mien.labels import FER2013
+from mien.spec import CropSpec, ModelSpec
+
+# Two test processes beside each other: each computes on one core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+MakeModel = Callable[..., Path]
+MakeDataset = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of real data; the test is skipped where there is none."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("needs the real data in ../shared/data, which is not here")
+    return SHARED
+
+
+@pytest.fixture
+def make_model(tmp_path: Path) -> MakeModel:
+    """Return a function that writes a small ONNX file of mien's kind: the left half's and right half's mean decide.
+
+    The logits are linear in those two means, from 0 to 1, with fixed random weights: quick, deterministic, sensitive
+    to the pixels and to mirroring.
+    """
+
+    def make(
+        name: str = "tiny.onnx", *, crop: CropSpec | None = None, mirror: bool = False, spec: str | None = None
+    ) -> Path:
+        crop = crop or CropSpec()
+        labels = len(FER2013)
+        side = crop.size_px
+        halves = np.zeros((int(np.prod(crop.shape)), 2), np.float32)
+        columns = np.broadcast_to(np.arange(side).reshape((1, side) + (1,) * (len(crop.shape) - 2)), crop.shape).ravel()
+        halves[columns < side // 2, 0] = halves[columns >= side // 2, 1] = 2 / halves.shape[0] / 255
+        weights = np.random.default_rng(0).normal(0, 3, (2, labels)).astype(np.float32)
+        constants: dict[str, np.ndarray] = {"halves": halves, "weights": weights, "flat": np.array([0, -1], np.int64)}
+        nodes = [
+            helper.make_node("Cast", ["crops"], ["floats"], to=TensorProto.FLOAT),
+            helper.make_node("Reshape", ["floats", "flat"], ["rows"]),
+            helper.make_node("MatMul", ["rows", "halves"], ["means"]),
+            helper.make_node("MatMul", ["means", "weights"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        ]
+        graph = helper.make_graph(
+            nodes,
+            "tiny",
+            [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["batch", *crop.shape])],
+            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", labels])],
+            [numpy_helper.from_array(value, key) for key, value in constants.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        described = ModelSpec("tiny", FER2013, crop, 1.0, mirror, "MIT", "0" * 64).dumps() if spec is None else spec
+        helper.set_model_props(model, {SPEC_KEY: described})
+        path = tmp_path / name
+        onnx.save(model, path)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_dataset(tmp_path: Path) -> MakeDataset:
+    """Return a function that writes a small prepared dataset whose classes a network can tell apart.
+
+    Each class is a bright bar in a place of its own, over noise; `train`, `val` and `test` are counts of crops.
+    """
+
+    def make(
+        name: str = "dataset", *, train: int = 70, val: int = 28, test: int = 28, seed: int = 0, votes: bool = False
+    ) -> Path:
+        generator = np.random.default_rng(seed)
+        count = train + val + test
+        label = np.arange(count) % len(FER2013)
+        crops = generator.integers(0, 100, (count, 48, 48), np.uint8)
+        for crop, where in zip(crops, label, strict=True):
+            crop[6 * where + 2 : 6 * where + 7, 8:40] = 230
+        counted = None
+        if votes:
+            counted = np.zeros((count, 10), np.uint8)
+            counted[np.arange(count), label] = 8
+            counted[np.arange(count), (label + 1) % 7] = 2
+        manifest = Manifest(
+            crop=CropSpec(),
+            source=[f"made:{index}" for index in range(count)],
+            person=[None] * count,
+            label=label.astype(np.int64),
+            votes=counted,
+            split=np.repeat([0, 1, 2], [train, val, test]).astype(np.int64),
+            licence=["MIT"] * count,
+            missed=np.zeros(count, np.bool_),
+        )
+        folder = tmp_path / name
+        write(manifest, crops, folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def portrait() -> Path:
+    """Return a photograph of one frontal face that the repository holds."""
+    return ROOT / "examples" / "astronaut.jpg"
