@@ -1,0 +1,36 @@
+# make demo: needs Python 3.11 to 3.13 and nothing else.  Other Python: make demo PYTHON=python3.12
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+.PHONY: demo test check bench clean
+
+demo: .venv/demo
+	$(BIN)/mien recognize examples --annotate demo-out
+
+test: .venv/full
+	$(BIN)/python -m pytest
+
+check: .venv/full
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/full
+	$(BIN)/python benchmarks/training_overhead.py
+
+clean:
+	rm -rf .venv demo-out build dist
+
+.venv/python:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/demo: .venv/python pyproject.toml constraints.txt
+	$(INSTALL) .
+	touch $@
+
+.venv/full: .venv/python pyproject.toml constraints.txt
+	$(INSTALL) '.[train,dev]'
+	touch $@ .venv/demo

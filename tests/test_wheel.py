@@ -1,0 +1,36 @@
+"""The wheel is all that recognition needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_the_wheel_alone_recognizes_a_picture_from_another_folder(tmp_path: Path, portrait: Path) -> None:
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist"), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    assert "mien/weights/paper-cnn.onnx" in zipfile.ZipFile(wheel).namelist()
+    venv.create(tmp_path / "env", with_pip=True)
+    scripts = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
+    install = [str(scripts / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*install, "--constraint", str(ROOT / "constraints.txt"), str(wheel)], check=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    recognize = [str(scripts / "mien"), "recognize", str(portrait), "--format", "jsonl"]
+    told = subprocess.run(
+        recognize, check=True, capture_output=True, text=True, encoding="utf-8", cwd=elsewhere, env=environment
+    )
+    assert json.loads(told.stdout.splitlines()[0])["expression"] == "happy"
+    listed = subprocess.run(
+        [str(scripts / "python"), "-m", "pip", "list", "--format", "json"], check=True, capture_output=True, text=True
+    )
+    assert not {"torch", "matplotlib", "onnx"} & {package["name"] for package in json.loads(listed.stdout)}
