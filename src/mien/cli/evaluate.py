@@ -5,17 +5,24 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from mien.cli.console import err, out, progress_bar
+from mien.errors import InputError
 
 if TYPE_CHECKING:
+    from mien.data.manifest import Dataset
+    from mien.evaluate.report import Measurement
     from mien.evaluate.score import Scores
+    from mien.spec import CropSpec
 
 __all__ = ["evaluate"]
 
@@ -40,23 +47,16 @@ def evaluate(
     is found, that is an error of the model.  Crops that stand in train as well are reported apart.
     """
     from mien.classify import Classifier
-    from mien.data import manifest as manifests
-    from mien.data.prepare import gather
-    from mien.evaluate.report import Measurement, add_to_results, draw_confusion, write_confusion
+    from mien.data.manifest import SPLITS
+    from mien.evaluate.report import add_to_results, draw_confusion, read_results, write_confusion
     from mien.evaluate.score import predict_split, score, write_samples
-    from mien.faces.detect import make_detector
-    from mien.files import sha256_of
-    from mien.weights import catalogue
 
+    if split not in SPLITS:
+        raise InputError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
+    read_results(results)  # a file that the scores cannot be added to is told of now, not after the work
     classifier = Classifier.load(model)
     spec = classifier.spec
-    if manifests.is_dataset(data):
-        dataset, found_by = manifests.read(data), ""
-    else:
-        finder = make_detector(detector) if detector != "none" else None
-        with progress_bar("finding faces", unit="pictures") as advance:
-            dataset = gather(data, crop=spec.crop, detector=finder, split=split, on_progress=advance).dataset
-        found_by = detector.partition(":")[0]
+    dataset, found_by = _open(data, spec.crop, detector, split)
     with progress_bar("reading", unit="faces") as advance:
         table = predict_split(
             classifier.predict, dataset, split, labels=spec.labels, crop=spec.crop, on_progress=advance
@@ -64,38 +64,60 @@ def evaluate(
     subsets = {"all": score(table)}
     if table.train_twin.any():
         subsets["no train twin"] = score(table, ~table.train_twin)
-    _show(subsets, f"{spec.name} on {data.name}, {split}")
+    name = data.resolve().name
+    title = f"{spec.name} on {name}, {split}"
+    _show(subsets, title)
 
-    folder = out_dir or Path(".runs/evaluate") / f"{spec.name}-{data.stem}-{split}"
+    plain = "-".join(re.sub(r"[^\w.-]+|^\.+", "_", part) for part in (spec.name, name, split))
+    folder = out_dir or Path(".runs/evaluate") / plain
     write_samples(folder / "samples.csv", table)
     write_confusion(folder / "confusion.csv", subsets["all"])
-    draw_confusion(folder / "confusion.png", subsets["all"], title=f"{spec.name} on {data.name}, {split}")
-    measured = [
-        (
-            Measurement(
-                model=spec.name,
-                data=data.name,
-                split=split,
-                subset=subset,
-                detector=found_by,
-                date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-                hardware=f"{os.cpu_count()} cores, {platform.machine()}",
-                commit=_commit(),
-                model_sha256=sha256_of(catalogue.find(model)),
-                manifest_sha256=dataset.manifest.sha256 or manifests.digest(dataset.manifest, dataset.crops),
-            ),
-            scores,
-        )
-        for subset, scores in subsets.items()
-    ]
-    add_to_results(results, measured)
+    draw_confusion(folder / "confusion.png", subsets["all"], title=title)
+    template = _measurement(model, spec.name, dataset, data=name, split=split, detector=found_by)
+    add_to_results(results, [(replace(template, subset=subset), scores) for subset, scores in subsets.items()])
     err.print(f"confusion matrix and per-sample table in {folder}; scores added to {results}", markup=False)
+
+
+def _open(data: Path, crop: CropSpec, detector: str, split: str) -> tuple[Dataset, str]:
+    """Return the dataset, and what found its faces: nothing where its crops were cut already."""
+    from mien.data.manifest import is_dataset, read
+    from mien.data.prepare import gather, is_labelled_faces
+    from mien.faces.detect import make_detector
+
+    if is_dataset(data):
+        return read(data), ""
+    pictures = is_labelled_faces(data)
+    finder = make_detector(detector) if pictures and detector != "none" else None
+    with progress_bar("finding faces" if pictures else "opening", unit="pictures") as advance:
+        gathered = gather(data, crop=crop, detector=finder, split=split, on_progress=advance)
+    return gathered.dataset, detector.partition(":")[0] if pictures else ""
+
+
+def _measurement(model: str, name: str, dataset: Dataset, *, data: str, split: str, detector: str) -> Measurement:
+    """Return under what the whole split was measured."""
+    from mien.data.manifest import digest
+    from mien.evaluate.report import Measurement
+    from mien.files import sha256_of
+    from mien.weights import catalogue
+
+    return Measurement(
+        model=name,
+        data=data,
+        split=split,
+        subset="all",
+        detector=detector,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        hardware=f"{os.cpu_count()} cores, {platform.machine()}",
+        commit=_commit(),
+        model_sha256=sha256_of(catalogue.find(model)),
+        manifest_sha256=dataset.manifest.sha256 or digest(dataset.manifest, dataset.crops),
+    )
 
 
 def _show(subsets: dict[str, Scores], title: str) -> None:
     """Print the scores and the confusion matrix."""
     summary = Table(
-        "samples", "n", "correct", "accuracy", "95% interval", "macro recall", "macro F1", "missed", title=title
+        "samples", "n", "correct", "accuracy", "95% interval", "macro recall", "macro F1", "missed", title=escape(title)
     )
     for subset, scores in subsets.items():
         low, high = scores.interval
@@ -113,9 +135,13 @@ def _show(subsets: dict[str, Scores], title: str) -> None:
 
 
 def _commit() -> str:
-    """Return the commit of the working tree, with + where it has changed since; empty outside a repository."""
+    """Return the commit of mien's own repository, with + where it has changed since; empty for an installed copy."""
+    here = Path(__file__)
+    in_repository = ["git", "ls-files", "--error-unmatch", here.name]
+    describe = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
     try:
-        command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run(in_repository, capture_output=True, check=True, cwd=here.parent)
+        told = subprocess.run(describe, capture_output=True, text=True, check=True, cwd=here.parent)
     except (OSError, subprocess.CalledProcessError):
         return ""
+    return told.stdout.strip()

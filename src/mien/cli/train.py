@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.console import err, out, progress_bar
+from mien.errors import InputError
 
 if TYPE_CHECKING:
     from mien.train.config import Recipe
@@ -39,8 +40,11 @@ def train(
     from mien.train.devices import describe, find_device, find_precision
 
     wanted = [read_recipe(path) for path in recipes]
+    names = [recipe.name for recipe in wanted]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"two recipes are named {twice[0]!r} and would share a folder; rename one")
     where = find_device(device)
-    err.print(f"computing on {describe(where)} in {str(find_precision(where)).removeprefix('torch.')}")
+    err.print(f"computing on {describe(where)} in {str(find_precision(where)).removeprefix('torch.')}", markup=False)
     for recipe in wanted:
         if data:
             recipe = replace(recipe, data=replace(recipe.data, manifests=tuple(str(folder) for folder in data)))
@@ -62,7 +66,8 @@ def _run(recipe: Recipe, folder: Path, *, resume: bool, device: str) -> None:
         def on_epoch(row: dict[str, float]) -> None:
             err.print(
                 f"{recipe.name}, epoch {row['epoch']:g}/{epochs}: loss {row['train_loss']:.4f}, validation loss "
-                f"{row['val_loss']:.4f}, accuracy {100 * row['val_accuracy']:.2f}%, {row['images_per_s']:.0f} images/s"
+                f"{row['val_loss']:.4f}, accuracy {100 * row['val_accuracy']:.2f}%, {row['images_per_s']:.0f} images/s",
+                markup=False,
             )
 
         try:
@@ -70,10 +75,12 @@ def _run(recipe: Recipe, folder: Path, *, resume: bool, device: str) -> None:
         except KeyboardInterrupt:
             err.print(f"stopped; `--resume` goes on from the last whole epoch in {folder}", markup=False)
             raise typer.Exit(130) from None
-    export(folder / "best.pt", folder / "model.onnx")
+    model = folder / "model.onnx"
+    if not model.is_file() or model.stat().st_mtime_ns < (folder / "best.pt").stat().st_mtime_ns:
+        export(folder / "best.pt", model)
     ended = ", stopped early" if result.stopped_early else ""
     out.print(
         f"{recipe.name}: {100 * result.val_accuracy:.2f}% on validation in epoch {result.best_epoch} of "
-        f"{result.epochs}{ended}; {folder / 'model.onnx'}",
+        f"{result.epochs}{ended}; {model}",
         markup=False,
     )

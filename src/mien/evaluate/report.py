@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from mien.errors import DataError
 from mien.evaluate.score import Scores
 from mien.files import atomic_path, write_text
 from mien.labels import FERPLUS
 
-__all__ = ["COLUMNS", "Measurement", "add_to_results", "draw_confusion", "write_confusion"]
+__all__ = ["COLUMNS", "Measurement", "add_to_results", "draw_confusion", "read_results", "write_confusion"]
 
 #: The columns of results.csv; results/README.md explains them.
 COLUMNS = (
@@ -46,14 +47,7 @@ def add_to_results(path: str | Path, measured: list[tuple[Measurement, Scores]])
 
     Raises DataError where the file is there and is not a results.csv.
     """
-    path = Path(path)
-    rows: dict[tuple[str, ...], dict[str, str]] = {}
-    if path.exists():
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise DataError(f"{path}: not a results.csv of this version of mien; name another file with --results")
-            rows = {tuple(row[name] for name in _KEY): row for row in reader}
+    rows = {tuple(row[name] for name in _KEY): row for row in read_results(path)}
     for measurement, scores in measured:
         row = _row(measurement, scores)
         rows[tuple(row[name] for name in _KEY)] = row
@@ -62,6 +56,26 @@ def add_to_results(path: str | Path, measured: list[tuple[Measurement, Scores]])
     writer.writeheader()
     writer.writerows(rows.values())
     write_text(path, text.getvalue())
+
+
+def read_results(path: str | Path) -> list[dict[str, str]]:
+    """Return the rows of results.csv, none where there is no such file yet.
+
+    Raises DataError where the file is there and is not a results.csv.
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            fits = tuple(reader.fieldnames or ()) == COLUMNS
+            rows = list(reader) if fits else []
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a results.csv ({error}); name another with --results") from error
+    if not fits or any(None in row or None in row.values() for row in rows):
+        raise DataError(f"{path}: not a results.csv of this version of mien; name another file with --results")
+    return rows
 
 
 def _row(measurement: Measurement, scores: Scores) -> dict[str, str]:
@@ -95,8 +109,6 @@ def write_confusion(path: str | Path, scores: Scores) -> None:
 
 def draw_confusion(path: str | Path, scores: Scores, *, title: str) -> None:
     """Draw the confusion matrix, counts over the share of each actual label; the suffix names the format."""
-    from matplotlib.figure import Figure
-
     counts = scores.confusion if scores.missed else scores.confusion[:, :-1]
     columns = [*scores.labels, "no face"][: counts.shape[1]]
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
@@ -110,7 +122,8 @@ def draw_confusion(path: str | Path, scores: Scores, *, title: str) -> None:
     )
     axes.set(xlabel="predicted", ylabel="actual (faces)")
     low, high = (100 * bound for bound in scores.interval)
-    axes.set_title(f"{title}\n{100 * scores.accuracy:.2f}% of {scores.n:,} (95%: {low:.1f} to {high:.1f})", fontsize=11)
+    plain = title.replace("$", r"\$")  # between two of them matplotlib reads a formula
+    axes.set_title(f"{plain}\n{100 * scores.accuracy:.2f}% of {scores.n:,} (95%: {low:.1f} to {high:.1f})", fontsize=11)
     for row, column in np.ndindex(counts.shape):
         colour = "white" if shares[row, column] > 0.5 else "black"
         text = f"{counts[row, column]}\n{100 * shares[row, column]:.0f}%"

@@ -100,7 +100,7 @@ def predict_split(
         actual=np.array([labels.index(name) for name in names], np.int64),
         predicted=np.where(found, probabilities.argmax(axis=1), len(labels)).astype(np.int64),
         probabilities=probabilities,
-        train_twin=has_twin(dataset, rows, "train") if split != "train" else np.zeros(len(rows), np.bool_),
+        train_twin=found & has_twin(dataset, rows, "train") if split != "train" else np.zeros(len(rows), np.bool_),
     )
 
 

@@ -33,6 +33,8 @@ def _uniform(count: int, reach: float, generator: torch.Generator) -> Tensor:
 
 def _move(crops: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     """Return the crops rotated, zoomed, shifted and mirrored in one resampling, edges repeated."""
+    if not (config.rotation_deg or config.zoom or config.shift or config.flip):
+        return crops
     count = len(crops)
     angle = _uniform(count, math.radians(config.rotation_deg), generator)
     scale = torch.exp(_uniform(count, math.log1p(config.zoom), generator))

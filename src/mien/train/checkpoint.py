@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from mien.train.config import Recipe, from_fields
 from mien.train.models.registry import build
 from mien.train.network import Predictor
 
-__all__ = ["load", "load_predictor", "save"]
+__all__ = ["first_line", "load", "load_predictor", "save"]
 
 FORMAT = "mien-checkpoint-1"
 
@@ -39,10 +39,13 @@ def load(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"{path}: no such checkpoint")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{path}: damaged or not a checkpoint ({reason}); expected a .pt of mien train") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of pickles that are none of torch's
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes that are not ours can make the unpickler raise anything
+        raise ModelError(
+            f"{path}: damaged or not a checkpoint ({first_line(error)}); expected a .pt of mien train"
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ModelError(f"{path}: not a checkpoint of mien; expected a .pt of mien train")
     return content
@@ -59,6 +62,11 @@ def load_predictor(path: str | Path) -> tuple[Predictor, Recipe, ModelSpec]:
         spec = ModelSpec.loads(content["spec"])
         network = build(recipe.model, labels=len(spec.labels), crop=spec.crop)
         network.load_state_dict(content["weights"])
-    except (KeyError, RuntimeError, TypeError, InputError) as error:
-        raise ModelError(f"{path}: the checkpoint does not fit this version of mien ({error})") from error
+    except (KeyError, RuntimeError, TypeError, AttributeError, InputError) as error:
+        raise ModelError(f"{path}: the checkpoint does not fit this version of mien ({first_line(error)})") from error
     return Predictor(network, spec.crop, temperature=spec.temperature).eval(), recipe, spec
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import tomllib
 import types
 import typing
@@ -22,8 +24,12 @@ __all__ = [
     "Recipe",
     "StopConfig",
     "dumps",
+    "from_fields",
     "read_recipe",
 ]
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class ModelConfig:
 
     name: str = "paper-cnn"
     dropout: float = 0.4  # Table I
-    batch_norm: bool = False  # after each convolution; folded into it at export
+    batch_norm: bool = False  # after each hidden layer; folded into it at export
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ class OptimiserConfig:
     epochs: int = 40
     warmup_epochs: int = 1
     label_smoothing: float = 0.0
-    average: float = 0.0  # decay per step of the running mean of the weights that is validated and kept; 0: none
+    average: float = 0.0  # decay, every eighth step, of the averaged weights, which are validated and kept; 0: none
     clip_norm: float = 0.0  # largest norm of the gradient; 0: no limit
 
 
@@ -100,23 +106,25 @@ class Recipe:
         """Raise RecipeError where a setting is out of range."""
         optimiser, augment = self.optimiser, self.augment
         checks = {
-            "name": bool(self.name) and not set(self.name) & set("/\\"),
+            "name": self.name.isprintable() and self.name not in ("", ".", "..") and not set(self.name) & set("/\\"),
+            "seed": 0 <= self.seed < 2**32,
             "data.manifests": len(self.data.manifests) > 0,
             "data.labels": self.data.labels in ("label", "votes"),
             "data.contrast": self.data.contrast in CONTRASTS,
             "data.normalisation": self.data.normalisation in NORMALISATIONS,
             "data.limit": self.data.limit >= 0,
             "model.dropout": 0 <= self.model.dropout < 1,
-            "optimiser.learning_rate": optimiser.learning_rate > 0,
+            "optimiser.learning_rate": 0 < optimiser.learning_rate < math.inf,
             "optimiser.schedule": optimiser.schedule in ("cosine", "step", "constant"),
             "optimiser.momentum": 0 <= optimiser.momentum < 1,
-            "optimiser.weight_decay": optimiser.weight_decay >= 0,
-            "optimiser.batch_size": optimiser.batch_size >= 1,
+            "optimiser.weight_decay": 0 <= optimiser.weight_decay < math.inf,
+            "optimiser.batch_size": optimiser.batch_size >= (2 if self.model.batch_norm else 1),
             "optimiser.epochs": optimiser.epochs >= 1,
             "optimiser.warmup_epochs": 0 <= optimiser.warmup_epochs <= optimiser.epochs,
             "optimiser.label_smoothing": 0 <= optimiser.label_smoothing < 1,
             "optimiser.average": 0 <= optimiser.average < 1,
-            "optimiser.clip_norm": optimiser.clip_norm >= 0,
+            "optimiser.clip_norm": 0 <= optimiser.clip_norm < math.inf,
+            "augment.rotation_deg": 0 <= augment.rotation_deg <= 180,
             "augment.shift": 0 <= augment.shift < 1,
             "augment.zoom": 0 <= augment.zoom < 1,
             "augment.brightness": 0 <= augment.brightness <= 1,
@@ -138,7 +146,7 @@ def read_recipe(path: str | Path) -> Recipe:
             fields = tomllib.load(file)
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); expected a recipe") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, a number of 5,000 digits, brackets without end
         raise RecipeError(f"{path}: not TOML ({error})") from error
     try:
         recipe = _build(Recipe, fields, "")
@@ -175,8 +183,7 @@ def _toml(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON escapes all else as TOML does
     return repr(value)
 
 
@@ -197,11 +204,12 @@ def _value(kind: Any, value: object, name: str) -> object:
         if not isinstance(value, Mapping):
             raise RecipeError(f"{name} is {value!r}; expected a table [{name}]")
         return _build(kind, value, f"{name}.")
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and type(value) is int and abs(value) < 2**53:
         return float(value)
-    if isinstance(kind, types.GenericAlias) and isinstance(value, (list, tuple)):
-        if all(isinstance(item, str) for item in value):
+    if isinstance(kind, types.GenericAlias):
+        if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
             return tuple(value)
-    elif not isinstance(kind, types.GenericAlias) and type(value) is kind:  # not isinstance: True is no integer here
+    elif type(value) is kind:  # not isinstance: True is no integer here
         return value
-    raise RecipeError(f"{name} is {value!r}; expected {getattr(kind, '__name__', kind)}")
+    wanted = _KINDS.get(kind, "a list of texts")
+    raise RecipeError(f"{name} is {value!r}; expected {wanted}")

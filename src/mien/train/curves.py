@@ -6,6 +6,9 @@ import csv
 import io
 from pathlib import Path
 
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
 from mien.files import atomic_path, write_text
 
 __all__ = ["COLUMNS", "draw_curves", "write_log"]
@@ -27,15 +30,16 @@ def write_log(path: str | Path, rows: list[Row]) -> None:
 
 def draw_curves(path: str | Path, rows: list[Row], *, title: str) -> None:
     """Draw loss and validation accuracy over the epochs, the best epoch marked; the suffix names the format."""
-    from matplotlib.figure import Figure
-
     epochs = [row["epoch"] for row in rows]
     best = max(rows, key=lambda row: row["val_accuracy"])
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
-    losses.plot(epochs, [row["train_loss"] for row in rows], label="training (augmented)")
-    losses.plot(epochs, [row["val_loss"] for row in rows], label="validation")
-    losses.set(xlabel="epoch", ylabel="cross-entropy", title=title)
+    marker = "o" if len(rows) == 1 else None  # a line of one point is not seen
+    losses.plot(epochs, [row["train_loss"] for row in rows], marker=marker, label="training (augmented)")
+    losses.plot(epochs, [row["val_loss"] for row in rows], marker=marker, label="validation")
+    losses.set(
+        xlabel="epoch", ylabel="cross-entropy", title=title.replace("$", r"\$")
+    )  # between two of them matplotlib reads a formula
     losses.legend()
     accuracies.plot(epochs, [100 * row["val_accuracy"] for row in rows], color="C1")
     accuracies.plot(best["epoch"], 100 * best["val_accuracy"], "o", color="C3")
@@ -43,5 +47,6 @@ def draw_curves(path: str | Path, rows: list[Row], *, title: str) -> None:
     accuracies.set(xlabel="epoch", ylabel="validation accuracy, %", title=label)
     for axes in (losses, accuracies):
         axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)

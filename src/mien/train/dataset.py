@@ -70,11 +70,14 @@ def load(config: DataConfig) -> TrainingData:
     crops = [enhance(dataset.crops, crop) for dataset in datasets]
     tables = {}
     for split in ("train", "val"):
-        parts = [_targets(dataset, split, config) for dataset in datasets]
+        parts = [
+            _targets(folder, dataset, split, config.labels)
+            for folder, dataset in zip(config.manifests, datasets, strict=True)
+        ]
         part = np.concatenate([np.full(len(rows), number) for number, (rows, _) in enumerate(parts)])
-        tables[split] = CropTable(
-            crops, part, np.concatenate([rows for rows, _ in parts]), np.concatenate([targets for _, targets in parts])
-        )
+        row, targets = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        stop = config.limit or len(row)
+        tables[split] = CropTable(crops, part[:stop], row[:stop], targets[:stop])
         if not len(tables[split]):
             raise DataError(
                 f"{', '.join(config.manifests)}: no usable row in split {split}; training wants train and val"
@@ -83,24 +86,23 @@ def load(config: DataConfig) -> TrainingData:
     return TrainingData(tables["train"], tables["val"], labels, crop, sha256)
 
 
-def _targets(dataset: Dataset, split: str, config: DataConfig) -> tuple[IntArray, FloatArray]:
+def _targets(folder: str, dataset: Dataset, split: str, labels: str) -> tuple[IntArray, FloatArray]:
     """Return the usable rows of a split and their target distributions."""
     manifest = dataset.manifest
     rows = manifest.rows_in(split)
     rows = rows[~manifest.missed[rows]]
-    if config.labels == "label":
+    if labels == "label":
         if len(rows) and manifest.label[rows].max() >= len(FER2013):
             raise DataError(
-                f"{split} holds faces labelled contempt; a network of seven labels cannot be trained on them"
+                f"{folder}: {split} holds faces labelled contempt; a network of seven labels cannot be trained on them"
             )
         targets = np.eye(len(FER2013), dtype=np.float32)[manifest.label[rows]]
     else:
         if manifest.votes is None:
-            raise DataError("the dataset has no votes; prepare it with --ferplus, or train with labels = 'label'")
+            raise DataError(f"{folder}: it has no votes; prepare it with --ferplus, or train with labels = 'label'")
         # Faces that most taggers could not name are left out, as in FER+ (Barsoum et al. 2016, section 2).
         rows = rows[manifest.votes[rows].argmax(axis=1) < len(FERPLUS)]
         rows = rows[manifest.votes[rows, : len(FERPLUS)].sum(axis=1) > 0]
         counts = manifest.votes[rows, : len(FERPLUS)].astype(np.float32)
         targets = counts / counts.sum(axis=1, keepdims=True)
-    stop = config.limit or len(rows)
-    return rows[:stop], targets[:stop]
+    return rows, targets

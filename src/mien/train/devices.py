@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from mien.errors import InputError
 
-__all__ = ["describe", "find_device", "find_precision"]
+__all__ = ["autocast", "describe", "find_device", "find_precision"]
 
 
 def find_device(name: str = "auto") -> torch.device:
@@ -29,11 +30,18 @@ def find_precision(device: torch.device) -> torch.dtype:
     """Return bfloat16 where the processor computes in it, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    has_onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if has_onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         # oneDNN takes bfloat16 on any AVX-512; without the instructions for it, it is slower than float32.
         has_instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         return torch.bfloat16 if has_instructions else torch.float32
     return torch.float32
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which networks compute in the device's precision."""
+    precision = find_precision(device)
+    return nullcontext() if precision == torch.float32 else torch.autocast(device.type, precision)
 
 
 def describe(device: torch.device) -> str:

@@ -8,6 +8,10 @@ normalisation is folded into the convolutions before it.
 from __future__ import annotations
 
 import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,12 +20,12 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from mien.classify import SPEC_KEY, Classifier
 from mien.errors import ModelError
 from mien.files import atomic_path
-from mien.spec import ModelSpec
+from mien.spec import CropSpec, ModelSpec
 from mien.train.checkpoint import load_predictor
 from mien.train.network import Predictor
 from mien.types import ImageArray
@@ -37,11 +41,11 @@ def export(checkpoint: str | Path, out: str | Path) -> ModelSpec:
     """Write the ONNX file of a best.pt, whole or not at all, and return what it says of itself.
 
     Raises ModelError where the checkpoint is damaged, or where PyTorch with the same fp16-rounded weights and ONNX
-    Runtime differ by more than 1e-4 in any probability of 64 random crops.
+    Runtime differ by more than 1e-4 in any probability of 64 made crops.
     """
     trained, _, spec = load_predictor(checkpoint)
     predictor = round_to_half(fold_batch_norm(trained))
-    crops = np.random.default_rng(0).integers(0, 256, (64, *spec.crop.shape), np.uint8)
+    crops = _checked_with(spec.crop)
     with atomic_path(out) as temporary:
         onnx.save(_to_onnx(predictor, spec, crops), temporary)
         exported = Classifier.load(temporary)
@@ -55,8 +59,22 @@ def export(checkpoint: str | Path, out: str | Path) -> ModelSpec:
     return spec
 
 
+def _checked_with(crop: CropSpec) -> ImageArray:
+    """Return the 64 crops (64, S, S) or (64, S, S, 3) on which both are asked: noise, coarse patterns, one flat crop.
+
+    All noise looks the same to a trained network; coarse patterns bring out different answers.
+    """
+    generator = np.random.default_rng(0)
+    fine = generator.integers(0, 256, (32, *crop.shape), np.uint8)
+    coarse = generator.integers(0, 256, (32, 8, 8, *crop.shape[2:]), np.uint8)
+    block = -(-crop.size_px // 8)
+    patterns = coarse.repeat(block, axis=1).repeat(block, axis=2)[:, : crop.size_px, : crop.size_px]
+    patterns[-1] = 128
+    return np.concatenate([fine, patterns])
+
+
 def fold_batch_norm(predictor: Predictor) -> Predictor:
-    """Return a copy whose batch normalisations, each behind a convolution in a Sequential, are folded into it.
+    """Return a copy whose batch normalisations, each behind its convolution or full connection, are folded into it.
 
     Raises ModelError where one stands elsewhere and would be left over.
     """
@@ -65,12 +83,16 @@ def fold_batch_norm(predictor: Predictor) -> Predictor:
         if not isinstance(parent, nn.Sequential):
             continue
         children = list(parent.named_children())
-        for (name, convolution), (norm_name, norm) in pairwise(children):
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(parent, name, fuse_conv_bn_eval(convolution, norm))
-                setattr(parent, norm_name, nn.Identity())
-    if any(isinstance(module, nn.BatchNorm2d) for module in folded.modules()):
-        raise ModelError("a batch normalisation stands elsewhere than behind a convolution; it cannot be folded")
+        for (name, layer), (norm_name, norm) in pairwise(children):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, name, fuse_conv_bn_eval(layer, norm))
+            elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+                setattr(parent, name, fuse_linear_bn_eval(layer, norm))
+            else:
+                continue
+            setattr(parent, norm_name, nn.Identity())
+    if any(isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) for module in folded.modules()):
+        raise ModelError("a batch normalisation stands elsewhere than behind its layer; it cannot be folded")
     return folded
 
 
@@ -85,16 +107,17 @@ def round_to_half(predictor: Predictor) -> Predictor:
 
 def _to_onnx(predictor: Predictor, spec: ModelSpec, crops: ImageArray) -> onnx.ModelProto:
     """Return the ONNX model with fp16 weights and its description."""
-    program = torch.onnx.export(
-        predictor,
-        (torch.from_numpy(crops[:2]),),
-        input_names=["crops"],
-        output_names=["probabilities"],
-        dynamic_shapes={"crops": {0: torch.export.Dim("batch")}},
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
+    with _quiet():
+        program = torch.onnx.export(
+            predictor,
+            (torch.from_numpy(crops[:2]),),
+            input_names=["crops"],
+            output_names=["probabilities"],
+            dynamic_shapes={"crops": {0: torch.export.Dim("batch")}},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
     _store_half(model)
@@ -106,6 +129,21 @@ def _to_onnx(predictor: Predictor, spec: ModelSpec, crops: ImageArray) -> onnx.M
         item.doc_string = ""
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks on its own inside (torchvision that is not there, what it will rename) to itself."""
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        exporter.setLevel(level)
 
 
 def _store_half(model: onnx.ModelProto) -> None:

@@ -11,30 +11,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
-from torch import Tensor, nn
+from torch import nn
 
-from mien.errors import InputError, RecipeError
+from mien.errors import InputError, ModelError, RecipeError
 from mien.files import make_folder, write_text
 from mien.metrics import log_loss
 from mien.spec import ModelSpec
 from mien.train import checkpoint
 from mien.train.augment import augment
-from mien.train.config import OptimiserConfig, Recipe, dumps
+from mien.train.average import update_average
+from mien.train.config import Recipe, dumps
 from mien.train.curves import Row, draw_curves, write_log
-from mien.train.dataset import CropTable, TrainingData, load
-from mien.train.devices import find_device, find_precision
+from mien.train.dataset import TrainingData, load
+from mien.train.devices import autocast, find_device
 from mien.train.losses import cross_entropy
 from mien.train.models.registry import build
 from mien.train.network import Predictor, normalise, to_input
-from mien.types import FloatArray
+from mien.train.schedule import learning_rate_at
+from mien.train.validate import fit_temperature, mean_probabilities, predict_views
 
-__all__ = ["FitResult", "fit"]
+__all__ = ["FitResult", "State", "fit", "judge", "start", "train_epoch"]
 
-AVERAGE_EVERY = 8  # steps between two updates of the averaged weights: each touches every weight once more
-VALIDATION_BATCH = 256
+FILES = ("recipe.toml", "log.csv", "curves.png", "best.pt", "last.pt")
 
 OnBatch = Callable[[int, int, int], None]
 OnEpoch = Callable[[Row], None]
@@ -52,7 +51,7 @@ class FitResult:
 
 
 @dataclass(slots=True)
-class _State:
+class State:
     """What changes from epoch to epoch."""
 
     network: nn.Module
@@ -81,30 +80,29 @@ def fit(
     Raises DataError for the datasets, RecipeError where the recipe cannot be trained or the loss stops being a number,
     InputError where the folder holds another run, OutputError where it cannot be written.
     """
-    folder = make_folder(folder)
-    where = find_device(device)
-    data = load(recipe.data)
-    spec = ModelSpec(recipe.name, data.labels, data.crop, 1.0, recipe.mirror, recipe.licence, data.manifest_sha256)
-    state = _start(recipe, spec, where)
+    folder, where = Path(folder), find_device(device)
     last = folder / "last.pt"
+    if last.is_file() and not resume:
+        raise InputError(f"{folder}: a run is there already; --resume goes on with it, --out names another folder")
+    data = load(recipe.data)
+    if recipe.model.batch_norm and len(data.train) < 2:
+        raise RecipeError(f"recipe {recipe.name!r}: model.batch_norm wants at least two training crops; there is one")
+    spec = ModelSpec(recipe.name, data.labels, data.crop, 1.0, recipe.mirror, recipe.licence, data.manifest_sha256)
+    state = start(recipe, spec, where)
     if last.is_file():
-        if not resume:
-            raise InputError(f"{folder}: a run is there already; --resume goes on with it, --out names another folder")
-        _restore(state, checkpoint.load(last), recipe, spec, folder)
-    else:
-        write_text(folder / "recipe.toml", dumps(recipe))
+        _restore(state, recipe, spec, folder)
+    _prepare(folder, recipe)
     while not state.finished:
         row = _run_epoch(state, recipe, data, where, on_batch)
         state.rows.append(row)
-        ended = _judge(state, recipe, row)
+        state.finished = judge(state, recipe, row)
         if row is state.best:
             _save_best(folder, recipe, spec, state, row)
-        if ended:
-            spec = _calibrate(folder, recipe, spec, data.val, where)
-        state.finished = ended
-        _save_last(folder, recipe, spec, state)
+        if state.finished:
+            _calibrate(folder, recipe, spec, data, where)
         write_log(folder / "log.csv", state.rows)
         draw_curves(folder / "curves.png", state.rows, title=recipe.name)
+        _save_last(folder, recipe, spec, state)  # the last: from here on the epoch counts
         if on_epoch:
             on_epoch(row)
     assert state.best is not None
@@ -117,8 +115,10 @@ def fit(
     )
 
 
-def _start(recipe: Recipe, spec: ModelSpec, device: torch.device) -> _State:
+def start(recipe: Recipe, spec: ModelSpec, device: torch.device) -> State:
     """Return the state before the first epoch."""
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic = True  # so that a resumed run repeats an uninterrupted one
     torch.manual_seed(recipe.seed)
     network = build(recipe.model, labels=len(spec.labels), crop=spec.crop)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -131,20 +131,43 @@ def _start(recipe: Recipe, spec: ModelSpec, device: torch.device) -> _State:
         weight_decay=recipe.optimiser.weight_decay,
         fused=True,
     )
-    return _State(network, averaged, optimiser, [])
+    return State(network, averaged, optimiser, [])
 
 
-def _restore(state: _State, content: dict[str, Any], recipe: Recipe, spec: ModelSpec, folder: Path) -> None:
+def _prepare(folder: Path, recipe: Recipe) -> None:
+    """Make the folder, write the recipe and remove what an earlier run was writing when it was killed."""
+    make_folder(folder)
+    for name in FILES:
+        for unfinished in folder.glob(f".{name}.*"):
+            unfinished.unlink(missing_ok=True)
+    if not (folder / "last.pt").is_file():
+        write_text(folder / "recipe.toml", dumps(recipe))
+
+
+def _restore(state: State, recipe: Recipe, spec: ModelSpec, folder: Path) -> None:
     """Bring the state to the end of the last whole epoch."""
-    if _without_places(content["recipe"]) != _without_places(dataclasses.asdict(recipe)):
+    content = checkpoint.load(folder / "last.pt")
+    try:
+        same_recipe = _without_places(content["recipe"]) == _without_places(dataclasses.asdict(recipe))
+        same_data = ModelSpec.loads(content["spec"]).manifest_sha256 == spec.manifest_sha256
+    except (KeyError, TypeError, InputError) as error:
+        raise ModelError(
+            f"{folder / 'last.pt'}: holds no run to go on with ({checkpoint.first_line(error)})"
+        ) from error
+    if not same_recipe:
         raise InputError(f"{folder}: its run has another recipe (recipe.toml there); name another folder with --out")
-    if ModelSpec.loads(content["spec"]).manifest_sha256 != spec.manifest_sha256:
+    if not same_data:
         raise InputError(f"{folder}: its run was trained on other data; name another folder with --out")
-    state.network.load_state_dict(content["weights"])
-    state.averaged.load_state_dict(content["averaged"])
-    state.optimiser.load_state_dict(content["optimiser"])
-    state.rows = content["rows"]
-    state.best, state.strikes, state.finished = content["best"], content["strikes"], content["finished"]
+    try:
+        state.network.load_state_dict(content["weights"])
+        state.averaged.load_state_dict(content["averaged"])
+        state.optimiser.load_state_dict(content["optimiser"])
+        state.rows = content["rows"]
+        state.best, state.strikes, state.finished = content["best"], content["strikes"], content["finished"]
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"{folder / 'last.pt'}: holds no run to go on with ({checkpoint.first_line(error)})"
+        ) from error
 
 
 def _without_places(fields: dict[str, Any]) -> dict[str, Any]:
@@ -152,23 +175,7 @@ def _without_places(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "data": {**fields["data"], "manifests": ()}}
 
 
-def learning_rate_at(config: OptimiserConfig, step: int, steps_per_epoch: int) -> float:
-    """Return the learning rate of a step, counted from 0 over the whole run: a linear warm-up, then the schedule."""
-    warmup = config.warmup_epochs * steps_per_epoch
-    total = config.epochs * steps_per_epoch
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    progress = (step - warmup) / max(1, total - warmup)
-    if config.schedule == "cosine":
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
-    if config.schedule == "step":
-        return config.learning_rate * 0.5 ** int(10 * progress)
-    return config.learning_rate
-
-
-def _run_epoch(
-    state: _State, recipe: Recipe, data: TrainingData, device: torch.device, on_batch: OnBatch | None
-) -> Row:
+def _run_epoch(state: State, recipe: Recipe, data: TrainingData, device: torch.device, on_batch: OnBatch | None) -> Row:
     """Train for one epoch, validate, and return the log row."""
     epoch = len(state.rows) + 1
     begun = time.perf_counter()
@@ -176,15 +183,19 @@ def _run_epoch(
         state.network, state.averaged, state.optimiser, recipe, data, epoch, device, on_batch
     )
     trained = time.perf_counter()
-    if not math.isfinite(train_loss):
-        raise RecipeError(f"recipe {recipe.name!r}: the loss is {train_loss} in epoch {epoch}; lower the learning rate")
     views = predict_views(Predictor(state.averaged, data.crop), data.val, device, mirror=recipe.mirror)
-    probabilities = _mean_probabilities(views, 1.0)
+    probabilities = mean_probabilities(views, 1.0)
+    val_loss = log_loss(probabilities, data.val.targets)
+    if not math.isfinite(train_loss + val_loss):
+        raise RecipeError(
+            f"recipe {recipe.name!r}: the loss in epoch {epoch} is {train_loss} in training and {val_loss} in "
+            "validation; lower the learning rate"
+        )
     return {
         "epoch": epoch,
         "learning_rate": state.optimiser.param_groups[0]["lr"],
         "train_loss": train_loss,
-        "val_loss": log_loss(probabilities, data.val.targets),
+        "val_loss": val_loss,
         "val_accuracy": float((probabilities.argmax(1) == data.val.targets.argmax(1)).mean()),
         "images_per_s": images / (trained - begun),
         "seconds": time.perf_counter() - begun,
@@ -211,7 +222,6 @@ def train_epoch(
     generator = torch.Generator().manual_seed(seed)  # order and augmentation
     order = torch.randperm(len(data.train), generator=generator).numpy()
     steps = max(1, len(order) // config.batch_size)
-    precision = find_precision(device)
     network.train()
     total = torch.zeros((), device=device)
     for number in range(steps):
@@ -221,7 +231,7 @@ def train_epoch(
         crops, targets = data.train.batch(order[number * config.batch_size : (number + 1) * config.batch_size])
         inputs = augment(to_input(crops.to(device)), recipe.augment, generator=generator)
         inputs = normalise(inputs, data.crop).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        with autocast(device):
             logits = network(inputs)
         loss = cross_entropy(logits, targets.to(device), smoothing=config.label_smoothing)
         optimiser.zero_grad(set_to_none=True)
@@ -229,43 +239,15 @@ def train_epoch(
         if config.clip_norm:
             nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
         optimiser.step()
-        if averaged is not network and (step + 1) % AVERAGE_EVERY == 0:
-            _update_average(averaged, network, config.average)
+        if averaged is not network:
+            update_average(averaged, network, config.average, epoch=epoch, done=number + 1, steps=steps)
         total += loss.detach()
         if on_batch:
             on_batch(epoch, number + 1, steps)
     return float(total) / steps, steps * min(config.batch_size, len(order))
 
 
-@torch.no_grad()
-def _update_average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move the averaged weights towards the network's; running statistics are taken over as they are."""
-    torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), 1 - decay)
-    for kept, current in zip(averaged.buffers(), network.buffers(), strict=True):
-        kept.copy_(current)
-
-
-@torch.no_grad()
-def predict_views(predictor: Predictor, table: CropTable, device: torch.device, *, mirror: bool) -> FloatArray:
-    """Return the logits (V, N, L) of a table's crops: one view, or two where the mirror image is read as well."""
-    predictor.eval()
-    precision = find_precision(device)
-    views: list[list[Tensor]] = [[] for _ in range(2 if mirror else 1)]
-    for start in range(0, len(table), VALIDATION_BATCH):
-        crops, _ = table.batch(np.arange(start, min(start + VALIDATION_BATCH, len(table))))
-        crops = crops.to(device)
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            for view, seen in zip(views, (crops, crops.flip(2)), strict=False):
-                view.append(predictor.logits(seen).float().cpu())
-    return np.stack([torch.cat(view).numpy() for view in views])
-
-
-def _mean_probabilities(views: FloatArray, temperature: float) -> FloatArray:
-    """Return the probabilities (N, L), averaged over the views, of logits (V, N, L)."""
-    return torch.softmax(torch.from_numpy(views) / temperature, dim=2).mean(dim=0).numpy()
-
-
-def _judge(state: _State, recipe: Recipe, row: Row) -> bool:
+def judge(state: State, recipe: Recipe, row: Row) -> bool:
     """Mark the best epoch; return whether to end: all epochs run, or the paper's rule (accuracy falls, loss rises)."""
     if state.best is None or row["val_accuracy"] > state.best["val_accuracy"]:
         state.best, state.strikes = row, 0
@@ -277,13 +259,13 @@ def _judge(state: _State, recipe: Recipe, row: Row) -> bool:
     return len(state.rows) == recipe.optimiser.epochs or bool(patience and state.strikes >= patience)
 
 
-def _save_best(folder: Path, recipe: Recipe, spec: ModelSpec, state: _State, row: Row) -> None:
+def _save_best(folder: Path, recipe: Recipe, spec: ModelSpec, state: State, row: Row) -> None:
     """Write best.pt: the weights that were validated, with what export needs."""
     content = {"recipe": dataclasses.asdict(recipe), "spec": spec.dumps(), "weights": state.averaged.state_dict()}
     checkpoint.save(folder / "best.pt", {**content, "epoch": row["epoch"], "val_accuracy": row["val_accuracy"]})
 
 
-def _save_last(folder: Path, recipe: Recipe, spec: ModelSpec, state: _State) -> None:
+def _save_last(folder: Path, recipe: Recipe, spec: ModelSpec, state: State) -> None:
     """Write last.pt: everything that going on needs."""
     checkpoint.save(
         folder / "last.pt",
@@ -301,19 +283,10 @@ def _save_last(folder: Path, recipe: Recipe, spec: ModelSpec, state: _State) -> 
     )
 
 
-def _calibrate(folder: Path, recipe: Recipe, spec: ModelSpec, val: CropTable, device: torch.device) -> ModelSpec:
-    """Fit the temperature of the best checkpoint on validation, store it there and return the completed spec.
-
-    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2.
-    """
+def _calibrate(folder: Path, recipe: Recipe, spec: ModelSpec, data: TrainingData, device: torch.device) -> None:
+    """Fit the temperature of the best checkpoint on validation and store it there."""
     content = checkpoint.load(folder / "best.pt")
     predictor, _, _ = checkpoint.load_predictor(folder / "best.pt")
-    views = predict_views(predictor.to(device), val, device, mirror=recipe.mirror)
-    found = minimize_scalar(
-        lambda temperature: log_loss(_mean_probabilities(views, temperature), val.targets),
-        bounds=(0.2, 5.0),
-        method="bounded",
-    )
-    spec = dataclasses.replace(spec, temperature=round(float(found.x), 4))
+    views = predict_views(predictor.to(device), data.val, device, mirror=recipe.mirror)
+    spec = dataclasses.replace(spec, temperature=fit_temperature(views, data.val.targets))
     checkpoint.save(folder / "best.pt", {**content, "spec": spec.dumps()})
-    return spec

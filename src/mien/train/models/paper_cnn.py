@@ -40,8 +40,9 @@ class PaperCnn(nn.Module):
     * The text counts 35,886 pictures, 28,708 of them for training.  The official counts are 35,887 and 28,709, and all
       of them are used.
     * Initial weights are not mentioned: He et al. 2015, "Delving Deep into Rectifiers", for the ReLUs that are used.
-    * The paper's layers carry no batch normalisation.  `batch_norm=True` adds it after each convolution for training;
-      at export it is folded into the convolution before it, which leaves exactly the graph above.
+    * The paper's layers carry no batch normalisation.  `batch_norm=True` adds it for training, after each convolution
+      and each hidden full connection; at export it is folded into the layer before it, which leaves exactly the graph
+      above.
     """
 
     def __init__(
@@ -62,12 +63,8 @@ class PaperCnn(nn.Module):
         )
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(3200, 2048),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(2048, 1024),
-            nn.ReLU(),
-            nn.Dropout(dropout),
+            *_full_connection(3200, 2048, dropout=dropout, batch_norm=batch_norm),
+            *_full_connection(2048, 1024, dropout=dropout, batch_norm=batch_norm),
             nn.Linear(1024, labels),
         )
         for module in self.modules():
@@ -92,3 +89,9 @@ def _convolution(
     """Return a convolution with its activation; the bias goes where batch normalisation brings its own."""
     convolution = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=not batch_norm)
     return [convolution, *([nn.BatchNorm2d(outputs)] if batch_norm else []), nn.ReLU()]
+
+
+def _full_connection(inputs: int, outputs: int, *, dropout: float, batch_norm: bool) -> list[nn.Module]:
+    """Return a full connection with its activation and dropout; the bias goes where batch normalisation has its own."""
+    connection = nn.Linear(inputs, outputs, bias=not batch_norm)
+    return [connection, *([nn.BatchNorm1d(outputs)] if batch_norm else []), nn.ReLU(), nn.Dropout(dropout)]

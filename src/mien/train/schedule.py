@@ -1,0 +1,23 @@
+"""How the learning rate moves over a run."""
+
+from __future__ import annotations
+
+import math
+
+from mien.train.config import OptimiserConfig
+
+__all__ = ["learning_rate_at"]
+
+
+def learning_rate_at(config: OptimiserConfig, step: int, steps_per_epoch: int) -> float:
+    """Return the learning rate of a step, counted from 0 over the whole run: a linear warm-up, then the schedule."""
+    warmup = config.warmup_epochs * steps_per_epoch
+    total = config.epochs * steps_per_epoch
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(1, total - warmup)
+    if config.schedule == "cosine":
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+    if config.schedule == "step":
+        return config.learning_rate * 0.5 ** int(10 * progress)
+    return config.learning_rate

@@ -1,0 +1,177 @@
+"""Recipes are read whole or refused with the key that is wrong."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mien.errors import RecipeError
+from mien.spec import CONTRASTS, NORMALISATIONS
+from mien.train.config import (
+    AugmentConfig,
+    DataConfig,
+    ModelConfig,
+    OptimiserConfig,
+    Recipe,
+    StopConfig,
+    dumps,
+    from_fields,
+    read_recipe,
+)
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+SHARES = st.floats(0, 1, exclude_max=True)
+RECIPES = st.builds(
+    Recipe,
+    name=st.text(st.characters(categories=["L", "N", "P"], exclude_characters="/\\."), min_size=1),
+    licence=TEXTS,
+    seed=st.integers(0, 2**32 - 1),
+    mirror=st.booleans(),
+    data=st.builds(
+        DataConfig,
+        manifests=st.lists(TEXTS, min_size=1).map(tuple),
+        contrast=st.sampled_from(CONTRASTS),
+        normalisation=st.sampled_from(NORMALISATIONS),
+        limit=st.integers(0, 10**9),
+    ),
+    model=st.builds(ModelConfig, name=TEXTS, dropout=SHARES, batch_norm=st.booleans()),
+    augment=st.builds(AugmentConfig, rotation_deg=st.floats(0, 180), shift=SHARES, zoom=SHARES, flip=st.booleans()),
+    optimiser=st.builds(OptimiserConfig, learning_rate=st.floats(1e-300, 1e300), weight_decay=st.floats(0, 1e300)),
+    stop=st.builds(StopConfig, patience=st.integers(0, 1000)),
+)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def changed(key: str, value: object) -> Recipe:
+    """Return a recipe with one setting changed, named as in an error: table.key, or key."""
+    table, _, name = key.rpartition(".")
+    recipe = Recipe("x")
+    if not table:
+        return replace(recipe, **{name: value})  # type: ignore[arg-type]
+    return replace(recipe, **{table: replace(getattr(recipe, table), **{name: value})})
+
+
+@given(RECIPES)
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+def test_a_recipe_survives_toml(recipe: Recipe) -> None:
+    assert from_fields(tomllib.loads(dumps(recipe))) == recipe
+    assert from_fields(asdict(recipe)) == recipe  # as a checkpoint stores it
+
+
+def test_a_name_alone_is_a_recipe_and_its_toml_spells_every_setting_out(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, 'name = "x"'))
+    assert recipe == Recipe("x")
+    written = tomllib.loads(dumps(recipe))
+    assert list(written) == [field.name for field in fields(Recipe)]
+    for field in fields(Recipe):
+        value = getattr(recipe, field.name)
+        if is_dataclass(value):
+            assert list(written[field.name]) == [inner.name for inner in fields(value)]
+
+
+def test_the_defaults_are_the_papers() -> None:
+    recipe = Recipe("x")
+    assert recipe.optimiser.learning_rate == 0.01
+    assert recipe.model == ModelConfig("paper-cnn", dropout=0.4, batch_norm=False)
+
+
+def test_a_whole_number_serves_as_a_number(tmp_path: Path) -> None:
+    augment = read_recipe(write(tmp_path, 'name = "x"\n[augment]\nrotation_deg = 7')).augment
+    assert augment.rotation_deg == 7
+    assert isinstance(augment.rotation_deg, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed = 1", "name is missing"),
+        ('name = "x"\nspeed = 1', "unknown key speed"),
+        ('name = "x"\n[optimiser]\nlearning_rat = 0.1', "unknown key optimiser.learning_rat;.*learning_rate"),
+        ('name = "x"\n[optimizer]\nlearning_rate = 0.1', "unknown key optimizer"),
+        ("name = 3", "name is 3; expected a text"),
+        ('name = "x"\nseed = true', "seed is True; expected a whole number"),
+        ('name = "x"\nseed = 1.0', "seed is 1.0; expected a whole number"),
+        ('name = "x"\nmirror = 1', "mirror is 1; expected true or false"),
+        ('name = "x"\n[augment]\nshift = true', "augment.shift is True; expected a number"),
+        ('name = "x"\n[augment]\nshift = "0.1"', "augment.shift is '0.1'; expected a number"),
+        ('name = "x"\n[data]\nmanifests = "data"', "data.manifests is 'data'; expected a list of texts"),
+        ('name = "x"\n[data]\nmanifests = [1]', r"data.manifests is \[1\]; expected a list of texts"),
+        ('name = "x"\ndata = "data"', r"data is 'data'; expected a table \[data\]"),
+        ("name = ", "not TOML"),
+        ('name = "x"\nname = "y"', "not TOML"),
+        ('name = "x"\nseed = ' + "9" * 5000, "not TOML"),
+        ('name = "x"\na = ' + "[" * 5000, "not TOML"),
+        ('name = "x"\n[optimiser]\nlearning_rate = 1' + "0" * 400, "learning_rate is 1000"),
+        ('name = "x"\n[optimiser]\nlearning_rate = nan', "out of range: optimiser.learning_rate"),
+    ],
+)
+def test_an_error_names_the_file_and_the_key(tmp_path: Path, text: str, said: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(RecipeError, match=said) as raised:
+        read_recipe(path)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_no_text_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "picture.toml").write_bytes(b"\xff\xd8\xff\xe0\x00")
+    with pytest.raises(RecipeError, match="not TOML"):
+        read_recipe(tmp_path / "picture.toml")
+    for path in (tmp_path, tmp_path / "absent.toml"):
+        with pytest.raises(RecipeError, match="cannot be read"):
+            read_recipe(path)
+
+
+OUT_OF_RANGE: list[tuple[str, list[Any]]] = [
+    ("name", ["", ".", "..", "a/b", "a\\b", "a\nb", "a\x00b"]),
+    ("seed", [-1, 2**32]),
+    ("data.manifests", [()]),
+    ("data.labels", ["", "emotion"]),
+    ("data.contrast", ["more"]),
+    ("data.normalisation", ["batch"]),
+    ("data.limit", [-1]),
+    ("model.dropout", [-0.1, 1.0]),
+    ("augment.rotation_deg", [-1.0, 181.0, float("nan")]),
+    ("augment.shift", [-0.1, 1.0]),
+    ("augment.zoom", [-0.1, 1.0]),
+    ("augment.brightness", [-0.1, 1.1]),
+    ("augment.contrast", [-0.1, 10.0]),
+    ("augment.erase", [-0.1, 1.1]),
+    ("optimiser.learning_rate", [0.0, -0.1, float("inf")]),
+    ("optimiser.schedule", ["", "linear"]),
+    ("optimiser.momentum", [-0.1, 1.0]),
+    ("optimiser.weight_decay", [-0.1, float("inf")]),
+    ("optimiser.batch_size", [0]),
+    ("optimiser.epochs", [0]),
+    ("optimiser.warmup_epochs", [-1, 41]),
+    ("optimiser.label_smoothing", [-0.1, 1.0]),
+    ("optimiser.average", [-0.1, 1.0]),
+    ("optimiser.clip_norm", [-0.1, float("inf")]),
+    ("stop.patience", [-1]),
+]
+
+
+@pytest.mark.parametrize(("key", "values"), OUT_OF_RANGE, ids=[key for key, _ in OUT_OF_RANGE])
+def test_a_setting_out_of_range_is_refused_by_name(key: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(RecipeError, match=f"out of range: {key}[;,]"):
+            changed(key, value)
+
+
+def test_every_number_has_a_range() -> None:
+    limited = {key for key, _ in OUT_OF_RANGE}
+    for table in fields(Recipe):
+        value = getattr(Recipe("x"), table.name)
+        inner = [(f"{table.name}.{f.name}", f) for f in fields(value)] if is_dataclass(value) else [(table.name, table)]
+        assert {key for key, field in inner if field.type in ("int", "float")} <= limited

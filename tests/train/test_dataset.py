@@ -1,0 +1,172 @@
+"""Prepared datasets become crops and targets, several of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.data.manifest import read, write
+from mien.errors import DataError
+from mien.labels import FER2013, FERPLUS
+from mien.preprocess import enhance
+from mien.spec import CropSpec
+from mien.train.config import DataConfig
+from mien.train.dataset import CropTable, load
+
+MakeDataset = Callable[..., Path]
+
+
+def config(*folders: Path, **settings: object) -> DataConfig:
+    return replace(DataConfig(manifests=tuple(str(folder) for folder in folders)), **settings)  # type: ignore[arg-type]
+
+
+def everything(table: CropTable) -> tuple[np.ndarray, np.ndarray]:
+    crops, targets = table.batch(np.arange(len(table)))
+    return crops.numpy(), targets.numpy()
+
+
+def rewrite(folder: Path, **changes: object) -> Path:
+    """Write a dataset again with columns of its manifest changed."""
+    dataset = read(folder)
+    write(replace(dataset.manifest, **changes), np.array(dataset.crops), folder)  # type: ignore[arg-type]
+    return folder
+
+
+def test_each_split_has_its_own_rows_with_their_labels(make_dataset: MakeDataset) -> None:
+    folder = make_dataset(train=14, val=7, test=7)
+    dataset, data = read(folder), load(config(folder))
+    assert (len(data.train), len(data.val)) == (14, 7)
+    assert data.labels == FER2013
+    assert data.manifest_sha256 == dataset.manifest.sha256
+    for table, rows in ((data.train, slice(0, 14)), (data.val, slice(14, 21))):
+        crops, targets = everything(table)
+        np.testing.assert_array_equal(crops, dataset.crops[rows])
+        np.testing.assert_array_equal(targets.argmax(axis=1), dataset.manifest.label[rows])
+        np.testing.assert_array_equal(np.sort(targets, axis=1), np.tile([0, 0, 0, 0, 0, 0, 1], (len(targets), 1)))
+
+
+def test_a_batch_has_the_rows_that_are_asked_for_in_that_order(make_dataset: MakeDataset) -> None:
+    table = load(config(make_dataset("a"), make_dataset("b", seed=1))).train
+    crops, targets = everything(table)
+    order = np.random.default_rng(0).permutation(len(table))[:20]
+    some_crops, some_targets = table.batch(order)
+    np.testing.assert_array_equal(some_crops.numpy(), crops[order])
+    np.testing.assert_array_equal(some_targets.numpy(), targets[order])
+    assert some_crops.numpy().dtype == np.uint8
+
+
+def test_several_datasets_are_joined(make_dataset: MakeDataset) -> None:
+    folders = make_dataset("a", train=14, val=7), make_dataset("b", train=21, val=14, seed=1)
+    first, second = (load(config(folder)) for folder in folders)
+    both = load(config(*folders))
+    for split in ("train", "val"):
+        parts = [everything(getattr(data, split)) for data in (first, second)]
+        for joined, halves in zip(everything(getattr(both, split)), zip(*parts, strict=True), strict=True):
+            np.testing.assert_array_equal(joined, np.concatenate(halves))
+    assert both.manifest_sha256 == f"{first.manifest_sha256}+{second.manifest_sha256}"
+
+
+def test_one_dataset_may_have_no_validation_where_another_has(make_dataset: MakeDataset) -> None:
+    data = load(config(make_dataset("a", train=14, val=0), make_dataset("b", train=7, val=7, seed=1)))
+    assert (len(data.train), len(data.val)) == (21, 7)
+
+
+@pytest.mark.parametrize(
+    "other", [CropSpec(margin=0.2), CropSpec(offset_y=0.1), CropSpec(size_px=64), CropSpec(colour="rgb")]
+)
+def test_datasets_that_are_cut_otherwise_are_not_joined(make_dataset: MakeDataset, other: CropSpec) -> None:
+    first, second = make_dataset("a"), make_dataset("b")
+    manifest = read(second).manifest
+    write(replace(manifest, crop=other), np.zeros((len(manifest), *other.shape), np.uint8), second)
+    with pytest.raises(DataError, match=rf"{second}: its crops are cut otherwise than those of {first}"):
+        load(config(first, second))
+
+
+def test_votes_become_shares_of_eight_expressions(make_dataset: MakeDataset) -> None:
+    folder = make_dataset(train=14, val=7, votes=True)
+    data = load(config(folder, labels="votes"))
+    assert data.labels == FERPLUS
+    _, targets = everything(data.train)
+    assert targets.shape == (14, 8)
+    np.testing.assert_allclose(targets.sum(axis=1), 1)
+    label = np.arange(14) % 7
+    np.testing.assert_allclose(targets[np.arange(14), label], 0.8)
+    np.testing.assert_allclose(targets[np.arange(14), (label + 1) % 7], 0.2)
+
+
+def test_faces_that_most_taggers_could_not_name_are_left_out_and_their_votes_do_not_count(
+    make_dataset: MakeDataset,
+) -> None:
+    folder = make_dataset(train=14, val=7, votes=True)
+    votes = read(folder).manifest.votes
+    assert votes is not None
+    votes[0] = [0, 0, 0, 2, 0, 0, 0, 0, 8, 0]  # unknown
+    votes[1] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 10]  # no face
+    votes[2] = 0  # nobody voted
+    votes[3] = [0, 0, 0, 5, 0, 0, 0, 1, 3, 1]  # happy, contempt and answers that are no expression
+    _, targets = everything(load(config(rewrite(folder, votes=votes), labels="votes")).train)
+    assert len(targets) == 11
+    np.testing.assert_allclose(targets[0], [0, 0, 0, 5 / 6, 0, 0, 0, 1 / 6])
+
+
+def test_votes_are_asked_of_a_dataset_that_has_none(make_dataset: MakeDataset) -> None:
+    folder = make_dataset()
+    with pytest.raises(DataError, match=rf"{folder}: it has no votes; prepare it with --ferplus"):
+        load(config(folder, labels="votes"))
+
+
+def test_contempt_is_refused_where_seven_labels_are_trained(make_dataset: MakeDataset) -> None:
+    folder = make_dataset()
+    label = read(folder).manifest.label
+    label[5] = FERPLUS.index("contempt")
+    with pytest.raises(DataError, match=rf"{folder}: train holds faces labelled contempt"):
+        load(config(rewrite(folder, label=label)))
+
+
+def test_pictures_without_a_face_are_left_out(make_dataset: MakeDataset) -> None:
+    folder = make_dataset(train=14, val=7, test=0)
+    missed = np.zeros(21, np.bool_)
+    missed[[0, 3, 20]] = True
+    data = load(config(rewrite(folder, missed=missed)))
+    assert (len(data.train), len(data.val)) == (12, 6)
+    np.testing.assert_array_equal(everything(data.train)[0], read(folder).crops[[1, 2, *range(4, 14)]])
+
+
+def test_a_split_without_a_usable_row_is_refused(make_dataset: MakeDataset) -> None:
+    with pytest.raises(DataError, match="no usable row in split val"):
+        load(config(make_dataset("a", val=0)))
+    folder = make_dataset("b", train=3, val=2, test=0)
+    with pytest.raises(DataError, match="no usable row in split train"):
+        load(config(rewrite(folder, missed=np.array([True, True, True, False, False]))))
+
+
+def test_the_limit_is_of_the_rows_of_a_split_over_all_datasets(make_dataset: MakeDataset) -> None:
+    folders = make_dataset("a", train=14, val=7), make_dataset("b", train=14, val=7, seed=1)
+    whole, cut = load(config(*folders)), load(config(*folders, limit=16))
+    assert (len(cut.train), len(cut.val)) == (16, 14)
+    np.testing.assert_array_equal(everything(cut.train)[0], everything(whole.train)[0][:16])
+
+
+@pytest.mark.parametrize("contrast", ["equalise", "clahe"])
+def test_contrast_is_enhanced_as_in_recognition(make_dataset: MakeDataset, contrast: str) -> None:
+    folder = make_dataset(train=14, val=7)
+    data = load(config(folder, contrast=contrast, normalisation="fixed"))
+    assert data.crop == CropSpec(contrast=contrast, normalisation="fixed")
+    plain = np.array(read(folder).crops[:14])
+    crops, _ = everything(data.train)
+    np.testing.assert_array_equal(crops, enhance(plain, data.crop))
+    assert not np.array_equal(crops, plain)
+
+
+def test_pixels_stay_mapped_on_disk_where_contrast_is_left_alone(make_dataset: MakeDataset) -> None:
+    data = load(config(make_dataset("a"), make_dataset("b")))
+    assert all(isinstance(crops, np.memmap) for crops in (*data.train.crops, *data.val.crops))
+
+
+def test_a_dataset_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="absent: no dataset there"):
+        load(config(tmp_path / "absent"))

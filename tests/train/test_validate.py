@@ -1,0 +1,81 @@
+"""What a network says of a table, and how sure it may be of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mien.metrics import log_loss
+from mien.spec import CropSpec
+from mien.train.config import DataConfig
+from mien.train.dataset import load
+from mien.train.network import Predictor
+from mien.train.validate import VALIDATION_BATCH, fit_temperature, mean_probabilities, predict_views
+
+MakeDataset = Callable[..., Path]
+CPU = torch.device("cpu")
+
+
+class LeftHalf(nn.Module):
+    """Logits from the mean of the left half; dropout that must be off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        mean = self.dropout(inputs[..., :24].mean(dim=(1, 2, 3)))
+        logits: Tensor = mean[:, None] * torch.arange(7.0)
+        return logits
+
+
+def test_every_row_is_read_once_in_order_and_mirrored_where_asked(make_dataset: MakeDataset) -> None:
+    count = VALIDATION_BATCH + 3
+    folder = make_dataset(train=7, val=count, test=0)
+    table = load(DataConfig(manifests=(str(folder),))).val
+    predictor = Predictor(LeftHalf().train(), CropSpec(normalisation="none"))
+    one = predict_views(predictor, table, CPU, mirror=False)
+    both = predict_views(predictor, table, CPU, mirror=True)
+    assert one.shape == (1, count, 7)
+    assert both.shape == (2, count, 7)
+    crops = table.batch(np.arange(count))[0].numpy() / 255
+    left, right = crops[:, :, :24].mean(axis=(1, 2)), crops[:, :, 24:].mean(axis=(1, 2))
+    np.testing.assert_allclose(both[0], left[:, None] * np.arange(7), atol=0.03)  # bfloat16 where there is any
+    np.testing.assert_allclose(both[1], right[:, None] * np.arange(7), atol=0.03)
+    np.testing.assert_array_equal(one[0], both[0])
+
+
+def test_a_table_of_one_row_can_be_read(make_dataset: MakeDataset) -> None:
+    folder = make_dataset(train=7, val=1, test=0)
+    table = load(DataConfig(manifests=(str(folder),))).val
+    assert predict_views(Predictor(LeftHalf(), CropSpec()), table, CPU, mirror=True).shape == (2, 1, 7)
+
+
+def test_probabilities_are_averaged_over_the_views() -> None:
+    views = np.log(np.array([[[0.9, 0.1]], [[0.5, 0.5]]], np.float32))
+    np.testing.assert_allclose(mean_probabilities(views, 1.0), [[0.7, 0.3]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.7, 1.0, 2.0, 4.0])
+def test_the_temperature_that_made_logits_too_sharp_or_too_flat_is_found_again(factor: float) -> None:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 2, (4000, 7)).astype(np.float32)
+    shares = mean_probabilities(logits[None], 1.0)
+    drawn = (shares.cumsum(axis=1) > generator.random((4000, 1))).argmax(axis=1)
+    found = fit_temperature(logits[None] * factor, np.eye(7, dtype=np.float32)[drawn])
+    assert found == pytest.approx(factor, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_temperature_never_makes_the_loss_worse(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    views = generator.normal(0, 5, (2, 3, 7)).astype(np.float32)
+    targets = np.eye(7, dtype=np.float32)[generator.integers(0, 7, 3)]
+    found = fit_temperature(views, targets)
+    assert 0.2 <= found <= 5
+    assert log_loss(mean_probabilities(views, found), targets) <= log_loss(mean_probabilities(views, 1.0), targets)
