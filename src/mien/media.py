@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import logging
+import os
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.Image import Transpose
 
 from mien.errors import ImageError, InputError
 from mien.files import atomic_path
@@ -18,15 +22,30 @@ from mien.types import ImageArray
 
 __all__ = ["MAX_PIXELS", "find_images", "image_suffixes", "read_image", "write_image"]
 
-MAX_PIXELS = 200_000_000  # 600 MB as RGB; a picture that declares more is refused before it is decoded
+log = logging.getLogger(__name__)
 
-#: What Pillow's decoders are seen to raise on damaged files.
+MAX_PIXELS = 170_000_000  # 510 MB as RGB; a picture that declares more is refused before it is decoded
+
+#: What Pillow's decoders are seen to raise on damaged files (its AVIF decoder a plain RuntimeError).
 _DECODING_ERRORS = (
     OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, OverflowError, AttributeError,
-    NotImplementedError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
+    RuntimeError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
-#: Formats that Pillow only recognizes, or hands to another program.
+#: Formats that Pillow only recognizes, or hands to another program: such a file is no picture here.
 _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}
+#: Formats that do not hold RGB.
+_NOT_RGB = {"BLP", "MSP", "XBM"}
+#: The EXIF tag of the orientation, and how a picture of each is turned upright (EXIF 2.3, section 4.6.4).
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
 
 
 def read_image(source: str | Path | bytes | ImageArray) -> ImageArray:
@@ -40,37 +59,62 @@ def read_image(source: str | Path | bytes | ImageArray) -> ImageArray:
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
             raise ImageError(f"expected an RGB array (H, W, 3) of uint8; got {source.shape} of {source.dtype}")
         return source
-    name = "picture" if isinstance(source, bytes) else str(source)
+    if isinstance(source, bytes):
+        return _read(io.BytesIO(source), "picture")
     try:
-        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        with Path(source).open("rb") as file:  # of a pipe all is read: decoders go back and forth
+            return _read(file if file.seekable() else io.BytesIO(file.read()), str(source))
     except (OSError, ValueError) as error:
-        raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    if not content:
-        raise ImageError(f"{name}: the file is empty; expected a picture")
+        raise ImageError(f"{source}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _read(file: IO[bytes], name: str) -> ImageArray:
+    """Return the picture of an open file; ImageError, which begins with the name, where there is none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow warns of (size, odd metadata) is checked here or harmless
         try:
-            return _decode(content, name)
+            if not file.read(1):
+                raise ImageError(f"{name}: the file is empty; expected a picture")
+            file.seek(0)
+            return _decode(file, name)
         except UnidentifiedImageError as error:
             raise ImageError(f"{name}: not a picture that Pillow can decode") from error
+        except Image.DecompressionBombError as error:  # Pillow's own limit lies above this one
+            raise ImageError(f"{name}: more than {MAX_PIXELS:,} pixels; make it smaller") from error
         except _DECODING_ERRORS as error:
             raise ImageError(f"{name}: damaged or truncated ({error}); expected a whole picture") from error
 
 
-def _decode(content: bytes, name: str) -> ImageArray:
+def _decode(file: IO[bytes], name: str) -> ImageArray:
     """Return the decoded picture, its size checked before its pixels are."""
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(file, formats=_decoded_formats()) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(f"{name}: {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}; make it smaller")
         image.load()
-        return np.array(_to_rgb(ImageOps.exif_transpose(image)), np.uint8)
+        return np.array(_to_rgb(_upright(image, name)), np.uint8)
+
+
+def _decoded_formats() -> list[str]:
+    """Return the names of the formats that are decoded, in the order in which Pillow tries them."""
+    Image.init()
+    return [kind for kind in Image.ID if kind not in _NOT_DECODED]
+
+
+def _upright(image: Image.Image, name: str) -> Image.Image:
+    """Return the picture turned upright; as it lies where its EXIF is damaged, as that harms no pixel."""
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    except _DECODING_ERRORS as error:
+        log.debug("%s: damaged EXIF data (%s), taken as upright", name, error)
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Return the picture in 8-bit RGB."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _deep_grey(np.asarray(image)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         opaque = Image.new("RGBA", image.size, "white")
         opaque.alpha_composite(image.convert("RGBA"))
         return opaque.convert("RGB")
@@ -79,15 +123,16 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _deep_grey(values: np.ndarray) -> Image.Image:
     """Return grey values of more than 8 bits as 8-bit grey: 65535 is white, or 255 or 1.0 where none is larger."""
-    finite = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
-    largest = finite.max()
+    scaled = np.nan_to_num(values.astype(np.float32), copy=False, posinf=0.0, neginf=0.0)
+    largest = float(scaled.max())
     if values.dtype.kind == "f" and largest <= 1.0:
         white = 1.0
     elif values.dtype.kind == "f" and largest <= 255.0:
         white = 255.0
     else:
         white = max(65535.0, largest)
-    return Image.fromarray(np.clip(finite / white * 255.0, 0, 255).round().astype(np.uint8))
+    scaled *= 255.0 / white
+    return Image.fromarray(np.rint(np.clip(scaled, 0, 255, out=scaled), out=scaled).astype(np.uint8))
 
 
 def write_image(path: str | Path, image_rgb: ImageArray) -> None:
@@ -96,17 +141,18 @@ def write_image(path: str | Path, image_rgb: ImageArray) -> None:
     Raises InputError where the suffix is none of Pillow's, OutputError where the place cannot be written.
     """
     path = Path(path)
-    registered = Image.registered_extensions().get(path.suffix.lower())
-    if registered not in Image.SAVE:
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE or kind not in Image.OPEN or kind in _NOT_DECODED | _NOT_RGB:
         raise InputError(f"{path}: pictures cannot be written as {path.suffix or 'a file without a suffix'}; use .png")
     with atomic_path(path) as temporary:
-        Image.fromarray(image_rgb).save(temporary, format=registered, quality=92)
+        Image.fromarray(image_rgb).save(temporary, format=kind, quality=92)
 
 
 def image_suffixes() -> frozenset[str]:
     """Return the file suffixes of the formats that Pillow decodes, in lower case."""
     known = Image.registered_extensions().items()
-    return frozenset(suffix for suffix, kind in known if kind in Image.OPEN and kind not in _NOT_DECODED)
+    decoded = {*_decoded_formats(), "MPO"}  # Pillow's JPEG decoder opens these
+    return frozenset(suffix for suffix, kind in known if kind in decoded)
 
 
 def find_images(folder: Path) -> Iterator[Path]:
@@ -114,5 +160,6 @@ def find_images(folder: Path) -> Iterator[Path]:
     suffixes = image_suffixes()
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in suffixes and not hidden and path.is_file():
+        # os.path, as pathlib's own is_file raises where a folder may be listed but not entered.
+        if path.suffix.lower() in suffixes and not hidden and os.path.isfile(path):  # noqa: PTH113
             yield path
