@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -30,14 +32,15 @@ def cut(image_rgb: ImageArray, face: Face, spec: CropSpec) -> ImageArray:
     """
     x0, y0, x1, y1 = (float(value) for value in face.box_xyxy)
     height, width = image_rgb.shape[:2]
-    if not (x1 > x0 and y1 > y0 and x1 > 0 and y1 > 0 and x0 < width and y0 < height):
+    finite = bool(np.isfinite(face.box_xyxy).all())
+    if not (finite and x1 > max(x0, 0) and y1 > max(y0, 0) and x0 < width and y0 < height):
         raise InputError(f"face box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is empty or outside the {width}x{height} picture")
     centre_x, centre_y, longer = (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0)
-    if face.landmarks_px is not None:
+    if face.landmarks_px is not None and not face.framed:
         centre_x, centre_y, longer = _anchor(face.landmarks_px)
     margin, offset_y = (0.0, 0.0) if face.framed else (spec.margin, spec.offset_y)
-    side = max(1, round(longer * (1 + 2 * margin)))
-    left, top = round(centre_x - side / 2), round(centre_y + offset_y * longer - side / 2)
+    side = max(1, _nearest(longer * (1 + 2 * margin)))
+    left, top = _nearest(centre_x - side / 2), _nearest(centre_y + offset_y * longer - side / 2)
     region = _region(image_rgb, left, top, side)
     if spec.colour == "grey":
         region = cv2.cvtColor(region, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
@@ -46,6 +49,11 @@ def cut(image_rgb: ImageArray, face: Face, spec: CropSpec) -> ImageArray:
     # Area averaging is the one that does not alias when shrinking; enlarging wants a smooth curve.
     how = cv2.INTER_AREA if side > spec.size_px else cv2.INTER_CUBIC
     return cv2.resize(region, (spec.size_px, spec.size_px), interpolation=how).astype(np.uint8, copy=False)
+
+
+def _nearest(position: float) -> int:
+    """Return the nearest whole pixel; halves go up (not to even numbers), so that a crop moves with its picture."""
+    return math.floor(position + 0.5)
 
 
 def _anchor(landmarks_px: FloatArray) -> tuple[float, float, float]:
