@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 
 from mien.classify import SPEC_KEY
@@ -18,6 +19,9 @@ from mien.spec import CropSpec, ModelSpec
 
 # Two test processes beside each other: each computes on one core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The same examples every time, however busy the machine is.
+settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mien.errors import OutputError
 
-__all__ = ["atomic_folder", "atomic_path", "make_folder", "sha256_of", "write_text"]
+__all__ = ["atomic_folder", "atomic_path", "check_folder", "make_folder", "printable", "sha256_of", "write_text"]
 
 
 @contextmanager
@@ -23,13 +23,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     make_folder(path.parent)
-    if path.is_dir():
-        raise OutputError(f"{path}: cannot write there: it is a folder; name a file")
     with _output_errors(path):
+        if path.is_dir():
+            raise OutputError(f"{path}: cannot write there: it is a folder; name a file")
         if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
             yield path
             return
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        # Of a long name the beginning, as a name has an end: 255 bytes on most disks.
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -44,7 +45,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder whose files move into `path` where the block ends well; it is removed where not.
 
-    Files of the same name in `path` are replaced; others stay.  Raises OutputError as `atomic_path` does.
+    Files of the same name in `path` are replaced, all of them taken away before the first new one comes, which they do
+    in the order of their names: where the last one is there, all are, and none of them is an old one.  Other files
+    stay.  Raises OutputError as `atomic_path` does.
     """
     path = Path(path)
     make_folder(path)
@@ -52,8 +55,13 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(prefix=".mien-", dir=path))
         try:
             yield temporary
-            for file in sorted(temporary.iterdir()):
-                file.replace(path / file.name)
+            names = sorted(file.name for file in temporary.iterdir())
+            if folders := [name for name in names if (path / name).is_dir()]:
+                raise OutputError(f"{path / folders[0]}: cannot write there: it is a folder; move it or choose another")
+            for name in reversed(names):
+                (path / name).unlink(missing_ok=True)
+            for name in names:
+                (temporary / name).replace(path / name)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -72,10 +80,27 @@ def make_folder(path: str | Path) -> Path:
     return path
 
 
+def check_folder(path: str | Path) -> None:
+    """Raise OutputError where a folder cannot be made or written, as far as can be told without making it."""
+    path = Path(path)
+    for place in (path, *path.absolute().parents):
+        if os.path.lexists(place):
+            if not place.is_dir():
+                raise OutputError(f"{path}: cannot write there: {place} is no folder; choose another place")
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise OutputError(f"{path}: cannot write there: Permission denied; choose another place")
+            return
+
+
 def sha256_of(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    r"""Return a path as text that can be printed and stored: bytes in it that are not UTF-8 become \xNN."""
+    return os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _as_new_file(path: Path) -> None:

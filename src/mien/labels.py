@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+
 from mien.errors import LabelError
 
 __all__ = ["FER2013", "FERPLUS", "FERPLUS_COLUMNS", "VOTES", "parse_label"]
@@ -53,5 +55,5 @@ def parse_label(name: str, *, known: tuple[str, ...] = FER2013, where: str = "la
     """
     label = _ALIASES.get(name.strip().lower())
     if label is None or label not in known:
-        raise LabelError(f"{where}: unknown label {name!r}; expected one of {', '.join(known)}")
+        raise LabelError(f"{where}: unknown label {reprlib.repr(name)}; expected one of {', '.join(known)}")
     return known.index(label)

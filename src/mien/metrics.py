@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from mien.errors import InputError
 from mien.types import BoolArray, FloatArray, IntArray
 
 __all__ = [
@@ -24,7 +25,11 @@ def confusion_matrix(actual: IntArray, predicted: IntArray, *, labels: int) -> I
     """Return counts (L, L + 1): rows the actual label, columns the predicted one, the last column no prediction.
 
     actual: (N,) indices below `labels`.  predicted: (N,) the same, or `labels` where nothing was predicted.
+    Raises InputError where an index is out of its range, which would be counted in another's place.
     """
+    for name, indices, above in (("actual", actual, labels), ("predicted", predicted, labels + 1)):
+        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < above:
+            raise InputError(f"{name} labels go from {indices.min()} to {indices.max()}; expected 0 to {above - 1}")
     columns = labels + 1
     return np.bincount(actual * columns + predicted, minlength=labels * columns).reshape(labels, columns)
 
@@ -64,7 +69,12 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
 
 
 def log_loss(probabilities: FloatArray, targets: FloatArray) -> float:
-    """Return the mean cross-entropy, in nats, of expected distributions (N, L) under predicted ones (N, L)."""
+    """Return the mean cross-entropy, in nats, of expected distributions (N, L) under predicted ones (N, L).
+
+    nan where nothing was counted.
+    """
+    if not len(probabilities):
+        return math.nan
     smallest = np.finfo(np.float32).tiny
     return float(-(targets * np.log(np.maximum(probabilities, smallest))).sum(axis=1).mean())
 

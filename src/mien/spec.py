@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +41,7 @@ class CropSpec:
         for field, known in (("colour", COLOURS), ("contrast", CONTRASTS), ("normalisation", NORMALISATIONS)):
             value = getattr(self, field)
             if value not in known:
-                raise InputError(f"crop {field} is {value!r}; expected one of {', '.join(known)}")
+                raise InputError(f"crop {field} is {reprlib.repr(value)}; expected one of {', '.join(known)}")
         if not 8 <= self.size_px <= 1024:
             raise InputError(f"crop size_px is {self.size_px}; expected 8 to 1024")
         if not -0.4 <= self.margin <= 3.0 or not -1.0 <= self.offset_y <= 1.0:
@@ -93,19 +95,26 @@ class ModelSpec:
         """Return the ModelSpec of JSON text; InputError where it is not one."""
         try:
             fields = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # a ValueError also for a number of thousands of digits
             raise InputError(f"the model's description is not JSON ({error})") from error
         if not isinstance(fields, dict) or not isinstance(fields.get("crop"), dict):
             raise InputError("the model's description has no crop")
         crop = CropSpec.from_json(fields["crop"])
-        checked = _checked(cls, {**fields, "labels": tuple(fields.get("labels", ())), "crop": crop})
-        if len(checked["labels"]) < 2 or not checked["temperature"] > 0:
-            raise InputError("the model's description has fewer than two labels or no temperature above 0")
+        labels = fields.get("labels")
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise InputError(f"the model's labels are {reprlib.repr(labels)}; expected a list of names")
+        checked = _checked(cls, {**fields, "labels": tuple(labels), "crop": crop})
+        if len(labels) < 2 or len(set(labels)) < len(labels):
+            raise InputError(f"the model's labels are {reprlib.repr(labels)}; expected two or more, each of them once")
+        if not 0 < checked["temperature"] < math.inf:
+            raise InputError(f"the model's temperature is {checked['temperature']}; expected a number above 0")
         return cls(**checked)
 
 
 def _checked(cls: type, fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields where they are exactly those of the dataclass, each of its type."""
+    if not isinstance(fields, dict):
+        raise InputError(f"{cls.__name__}: expected its fields by name; got {reprlib.repr(fields)}")
     kinds: dict[str, Any] = {
         "int": int,
         "float": (int, float),
@@ -118,6 +127,6 @@ def _checked(cls: type, fields: dict[str, Any]) -> dict[str, Any]:
     if wrong := sorted(wanted.keys() ^ fields.keys()):
         raise InputError(f"{cls.__name__}: missing or unknown: {', '.join(wrong)}; expected {', '.join(wanted)}")
     for name, kind in wanted.items():
-        if not isinstance(fields[name], kind):
-            raise InputError(f"{cls.__name__}: {name} is {fields[name]!r}, which is of the wrong type")
+        if not isinstance(fields[name], kind) or (isinstance(fields[name], bool) and kind is not bool):
+            raise InputError(f"{cls.__name__}: {name} is {reprlib.repr(fields[name])}, which is of the wrong type")
     return fields

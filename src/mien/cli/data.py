@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from mien.cli.console import err, out, progress_bar
+from mien.files import printable
 from mien.spec import COLOURS, CropSpec
 
 __all__ = ["app"]
@@ -44,10 +45,11 @@ def prepare(
     Pictures of class folders, and labelled ones of at most 64 pixels, are taken as faces that are cut out already; in
     larger labelled ones the face is found (--detector none: they are faces as well).
     """
+    from mien.data.prepare import is_labelled_faces, listed
     from mien.data.prepare import prepare as prepare_source
     from mien.faces.detect import make_detector
 
-    found = make_detector(detector) if detector != "none" else None
+    finder = make_detector(detector) if detector != "none" and is_labelled_faces(source) else None
     crop = CropSpec(size_px=size, margin=margin, offset_y=DEFAULT_CROP.offset_y, colour=colour)
     with progress_bar("preparing", unit="faces") as advance:
         gathered = prepare_source(
@@ -55,21 +57,21 @@ def prepare(
             out_dir,
             ferplus=ferplus,
             crop=crop,
-            detector=found,
+            detector=finder,
             split=split,
             skip_bad=skip_bad,
             seed=seed,
             on_progress=advance,
         )
     manifest = gathered.dataset.manifest
-    for problem in gathered.dropped:
-        err.print(f"dropped: {problem}", markup=False)
+    if gathered.dropped:
+        err.print(f"dropped:\n{listed(gathered.dropped)}", markup=False)
     for note in manifest.notes:
         err.print(note, markup=False)
     if missed := int(manifest.missed.sum()):
         err.print(f"no face was found in {missed} of {len(manifest)} pictures; they count as errors in evaluation")
     counts = ", ".join(f"{name} {len(manifest.rows_in(name)):,}" for name in ("train", "val", "test"))
-    out.print(f"{len(manifest):,} faces ({counts}) in {out_dir}", markup=False)
+    out.print(f"{len(manifest):,} faces ({counts}) in {printable(out_dir)}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -102,6 +104,7 @@ def audit(
                       f"{found.identical_within[split]:,}")  # fmt: skip
     out.print(twins)
     out.print(f"groups of identical crops: {found.groups:,}; with different labels: {len(found.conflicts):,}")
-    out.print(f"constant crops: {len(found.constant):,}", *found.constant[:10], markup=False)
+    sources = [*found.constant[:10], *(["..."] if len(found.constant) > 10 else [])]
+    out.print(f"constant crops: {len(found.constant):,}", *sources, markup=False, soft_wrap=True)
     out.print(f"rows without a face: {found.missed:,}")
-    err.print(f"datasheet: {page}", markup=False)
+    err.print(f"datasheet: {printable(page)}", markup=False)

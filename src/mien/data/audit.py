@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 from dataclasses import dataclass
@@ -31,30 +32,30 @@ class Audit:
     identical_within: dict[str, int]  # split -> crops that repeat an earlier one of the same split
     groups: int  # of identical crops
     conflicts: list[list[str]]  # each a group of identical crops with different labels: "source: label"
-    constant: list[str]  # sources of crops of a single grey value
+    constant: list[str]  # sources of crops of a single colour
     missed: int  # rows in which no face was found
     voted: int  # rows with votes
 
 
-def group_identical(crops: ImageArray) -> IntArray:
-    """Return (N,) for each crop the index of the first crop whose pixels are the same."""
+def group_identical(crops: ImageArray, rows: IntArray) -> IntArray:
+    """Return (len(rows),) for each row the first of these rows whose crop has the same pixels."""
     first: dict[bytes, int] = {}
-    return np.array([first.setdefault(crop.tobytes(), index) for index, crop in enumerate(crops)], np.int64)
+    return np.array([first.setdefault(_fingerprint(crops[row]), row) for row in rows.tolist()], np.int64)
 
 
 def has_twin(dataset: Dataset, rows: IntArray, among: str) -> BoolArray:
     """Return (len(rows),) whether each row's crop has an identical one in the split `among`."""
     manifest = dataset.manifest
     others = manifest.rows_in(among)
-    known = {dataset.crops[row].tobytes() for row in others[~manifest.missed[others]]}
-    return np.array([dataset.crops[row].tobytes() in known for row in rows], np.bool_)
+    known = {_fingerprint(dataset.crops[row]) for row in others[~manifest.missed[others]]}
+    return np.array([_fingerprint(dataset.crops[row]) in known for row in rows], np.bool_)
 
 
 def audit(dataset: Dataset) -> Audit:
     """Return what a dataset holds and what is wrong with it.  Rows without a face are counted and otherwise ignored."""
     manifest = dataset.manifest
     usable = np.flatnonzero(~manifest.missed)
-    group = usable[group_identical(dataset.crops[usable])] if len(usable) else usable
+    group = group_identical(dataset.crops, usable)
     split = manifest.split[usable]
     members: dict[int, list[int]] = {}
     for row, first in zip(usable.tolist(), group.tolist(), strict=True):
@@ -84,10 +85,20 @@ def audit(dataset: Dataset) -> Audit:
             for rows in repeated
             if len({int(manifest.label[row]) for row in rows}) > 1
         ],
-        constant=[manifest.source[row] for row in usable if dataset.crops[row].min() == dataset.crops[row].max()],
+        constant=[manifest.source[row] for row in usable if _is_constant(dataset.crops[row])],
         missed=int(manifest.missed.sum()),
         voted=0 if manifest.votes is None else int((manifest.votes.sum(axis=1) > 0).sum()),
     )
+
+
+def _fingerprint(crop: ImageArray) -> bytes:
+    """Return 16 bytes that stand for the pixels, so that those of a large dataset need not be held in memory."""
+    return hashlib.blake2b(crop.tobytes(), digest_size=16).digest()
+
+
+def _is_constant(crop: ImageArray) -> bool:
+    """Return whether all pixels are alike."""
+    return bool((crop == crop[:1, :1]).all())
 
 
 def write_datasheet(dataset: Dataset, found: Audit, folder: str | Path) -> Path:
@@ -115,7 +126,7 @@ def _page(dataset: Dataset, found: Audit) -> str:
     for split in SPLITS:
         across = [f"{found.twins[split][other]:,}" if other != split else "" for other in SPLITS]
         twins.append([split, *across, f"{found.identical_within[split]:,}"])
-    largest = max(max(counts) for counts in found.balance.values()) or 1
+    largest = max((count for counts in found.balance.values() for count in counts), default=0) or 1
     bars = "".join(
         f"<h3>{split}</h3>"
         + "".join(

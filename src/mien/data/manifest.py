@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import tokenize
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from mien.errors import DataError, InputError
@@ -32,6 +35,11 @@ MANIFEST_NAME = "manifest.parquet"
 CROPS_NAME = "crops.npy"
 FORMAT = 1
 
+#: What reading a damaged file is seen to raise; numpy reads the header of crops.npy as Python.
+_DAMAGE = (
+    OSError, LookupError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError, SyntaxError,
+    tokenize.TokenError, pa.ArrowException, InputError,
+)  # fmt: skip
 _SCHEMA = pa.schema(
     [
         ("source", pa.string()),
@@ -81,11 +89,15 @@ class Dataset:
 
 def is_dataset(folder: Path) -> bool:
     """Return whether the folder holds a prepared dataset."""
-    return (folder / MANIFEST_NAME).is_file()
+    return os.path.isfile(folder / MANIFEST_NAME)  # noqa: PTH113 - pathlib's raises where a name is too long
 
 
 def write(manifest: Manifest, crops: ImageArray, folder: str | Path) -> Manifest:
-    """Write the dataset into the folder, whole or not at all, and return the manifest with its hash filled in."""
+    """Write the dataset into the folder, whole or not at all, and return the manifest with its hash filled in.
+
+    Raises DataError where columns and crops do not fit together, OutputError where the folder cannot be written.
+    """
+    _check(manifest, crops)
     manifest = replace(manifest, sha256=digest(manifest, crops))
     votes = pa.nulls(len(manifest), _SCHEMA.field("votes").type)
     if manifest.votes is not None:
@@ -109,8 +121,12 @@ def write(manifest: Manifest, crops: ImageArray, folder: str | Path) -> Manifest
         "notes": list(manifest.notes),
     }
     with atomic_folder(folder) as temporary:
-        pq.write_table(table.replace_schema_metadata({"mien": json.dumps(described)}), temporary / MANIFEST_NAME)
-        np.save(temporary / CROPS_NAME, crops)
+        # Files are opened here, as pyarrow takes no name that is not UTF-8.
+        with (temporary / MANIFEST_NAME).open("wb") as file:
+            pq.write_table(table.replace_schema_metadata({"mien": json.dumps(described)}), file)
+        with (temporary / CROPS_NAME).open("wb") as file:  # not np.save, which does not say that the disk is full
+            npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": crops.shape})
+            file.write(np.ascontiguousarray(crops).data)
     return manifest
 
 
@@ -120,27 +136,31 @@ def read(folder: str | Path) -> Dataset:
     if not is_dataset(folder):
         raise DataError(f"{folder}: no dataset there ({MANIFEST_NAME} is missing); make one with `mien data prepare`")
     try:
-        table = pq.read_table(folder / MANIFEST_NAME)
+        with (folder / MANIFEST_NAME).open("rb") as file:
+            table = pq.ParquetFile(file).read()
         described = json.loads((table.schema.metadata or {})[b"mien"])
         if described["format"] != FORMAT:
             raise DataError(f"{folder}: made by another version of mien; prepare it again")
+        table = table.select(_SCHEMA.names).cast(_SCHEMA)
+        if empty := [name for name in ("source", "label", "split", "missed") if table[name].null_count]:
+            raise ValueError(f"rows without {', '.join(empty)}")
         columns = {name: table[name].to_pylist() for name in _SCHEMA.names if name != "votes"}
-        votes = table["votes"].combine_chunks()
-        counted = votes.null_count < len(votes)
         manifest = Manifest(
             crop=CropSpec.from_json(described["crop"]),
             source=columns["source"],
             person=columns["person"],
             label=np.array([FERPLUS.index(name) for name in columns["label"]], np.int64),
-            votes=np.array(votes.fill_null([0] * len(VOTES)).to_pylist(), np.uint8) if counted else None,
+            votes=_votes(table["votes"]),
             split=np.array([SPLITS.index(name) for name in columns["split"]], np.int64),
             licence=columns["licence"],
             missed=np.array(columns["missed"], np.bool_),
-            notes=tuple(described["notes"]),
-            sha256=described["sha256"],
+            notes=tuple(str(note) for note in described["notes"]),
+            sha256=str(described["sha256"]),
         )
-        crops = np.load(folder / CROPS_NAME, mmap_mode="r", allow_pickle=False)
-    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException, InputError) as error:
+        crops = npy.open_memmap(folder / CROPS_NAME, mode="r")
+    except DataError:
+        raise
+    except _DAMAGE as error:
         raise DataError(f"{folder}: the dataset is damaged ({error}); prepare it again") from error
     if crops.dtype != np.uint8 or crops.shape != (len(manifest), *manifest.crop.shape):
         raise DataError(f"{folder}: {CROPS_NAME} does not fit {MANIFEST_NAME} ({crops.shape}); prepare it again")
@@ -150,7 +170,36 @@ def read(folder: str | Path) -> Dataset:
 def digest(manifest: Manifest, crops: ImageArray) -> str:
     """Return the SHA-256 of what training and evaluation depend on: rows, splits, geometry and pixels."""
     summed = hashlib.sha256(json.dumps([manifest.crop.to_json(), manifest.source, manifest.person]).encode())
-    for column in (manifest.label, manifest.split, manifest.missed, manifest.votes):
-        summed.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+    for column in (manifest.label, manifest.split):
+        summed.update(np.ascontiguousarray(column, np.int64).data)
+    for flags in (manifest.missed, manifest.votes):
+        summed.update(b"-" if flags is None else np.ascontiguousarray(flags).data)
     summed.update(np.ascontiguousarray(crops).data)
     return summed.hexdigest()
+
+
+def _check(manifest: Manifest, crops: ImageArray) -> None:
+    """Raise DataError where a column has another length than the others or an index stands for nothing."""
+    rows = len(manifest)
+    if crops.dtype != np.uint8 or crops.shape != (rows, *manifest.crop.shape):
+        raise DataError(f"crops {crops.shape} of {crops.dtype}; expected {(rows, *manifest.crop.shape)} of uint8")
+    for name in ("person", "label", "votes", "split", "licence", "missed"):
+        column = getattr(manifest, name)
+        if column is not None and len(column) != rows:
+            raise DataError(f"{name}: {len(column):,} values for {rows:,} rows")
+    if manifest.votes is not None and manifest.votes.shape != (rows, len(VOTES)):
+        raise DataError(f"votes {manifest.votes.shape}; expected {(rows, len(VOTES))}")
+    for name, indices, known in (("label", manifest.label, FERPLUS), ("split", manifest.split, SPLITS)):
+        if rows and not 0 <= int(indices.min()) <= int(indices.max()) < len(known):
+            raise DataError(f"{name}: {indices.min()} to {indices.max()}; expected 0 to {len(known) - 1}")
+
+
+def _votes(column: pa.ChunkedArray) -> NDArray[np.uint8] | None:
+    """Return the votes (N, 10), zeros in rows without any; None where no row has them."""
+    cast = column.combine_chunks()
+    voted = cast.is_valid().to_numpy(zero_copy_only=False)
+    if not voted.any():
+        return None
+    counts = np.zeros((len(cast), len(VOTES)), np.uint8)
+    counts[voted] = cast.flatten().to_numpy().reshape(-1, len(VOTES))
+    return counts

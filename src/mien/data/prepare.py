@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import reprlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from mien.data.audit import AUDIT_NAME, DATASHEET_NAME
 from mien.data.manifest import SPLITS, Dataset, Manifest, write
 from mien.data.sources import (
     Problem,
     Sample,
     Votes,
-    folder_splits,
+    count_pictures,
+    describe_validation,
     read_fer2013_csv,
     read_ferplus,
     read_folders,
@@ -21,11 +25,10 @@ from mien.data.sources import (
 )
 from mien.errors import DataError
 from mien.faces.detect import Detector
-from mien.labels import VOTES
-from mien.media import find_images
+from mien.files import check_folder
 from mien.spec import CropSpec
 
-__all__ = ["Gathered", "gather", "is_labelled_faces", "prepare"]
+__all__ = ["Gathered", "gather", "is_labelled_faces", "listed", "prepare"]
 
 Progress = Callable[[int, int], None]
 PROBLEMS_SHOWN = 20
@@ -53,8 +56,11 @@ def prepare(
 ) -> Gathered:
     """Read a source and write its dataset into the folder `out`; return both it and what was dropped.
 
+    A dataset that is there already is replaced, and its datasheet taken away.
     Arguments and errors as `gather`; OutputError where `out` cannot be written.
     """
+    out = Path(out)
+    check_folder(out)  # before hours of reading
     gathered = gather(
         source,
         ferplus=ferplus,
@@ -66,6 +72,9 @@ def prepare(
         on_progress=on_progress,
     )
     manifest = write(gathered.dataset.manifest, gathered.dataset.crops, out)
+    for name in (DATASHEET_NAME, AUDIT_NAME):
+        if (out / name).is_file():
+            (out / name).unlink()
     return Gathered(Dataset(manifest, gathered.dataset.crops), gathered.dropped)
 
 
@@ -85,47 +94,45 @@ def gather(
     ferplus: fer2013new.csv, whose votes are joined row for row.  crop: geometry of the crops (None: the default).
     detector: finds the face in the pictures of a labelled folder; None takes each picture as one face.
     split: for labelled faces without a split column.  seed: of the cut of validation where a source has none.
-    Raises DataError where the source is not one of these or where rows are bad, unless skip_bad drops them.
+    Raises DataError where the source is not one of these, where rows are bad, unless skip_bad drops them, and where
+    FER+ has other rows than the source.
     """
+    if split not in SPLITS:
+        raise DataError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
     source, crop = Path(source), crop or CropSpec()
     rows, total, notes = _open(source, crop, detector, split, seed)
     votes = read_ferplus(_existing(Path(ferplus))) if ferplus else None
     samples: list[Sample] = []
     problems: list[Problem] = []
-    counts: list[np.ndarray] = []
-    seen = 0
     for seen, row in enumerate(rows, start=1):
-        joined = _join(row, votes) if votes and isinstance(row, Sample) else None
-        if isinstance(row, Problem) or isinstance(joined, Problem):
-            problems.append(row if isinstance(row, Problem) else joined)  # type: ignore[arg-type]
+        joined = _join(row, votes) if votes and isinstance(row, Sample) else row
+        if isinstance(joined, Sample):
+            samples.append(joined)
         else:
-            samples.append(row)
-            counts.append(joined if joined is not None else np.zeros(len(VOTES), np.uint8))
+            problems.append(joined)
         if on_progress:
             on_progress(seen, total)
-    if votes and source.is_file() and len(votes.name) != seen:
-        raise DataError(f"{ferplus}: {len(votes.name):,} rows, but {source} has {seen:,}; they must match row for row")
-    if problems and not skip_bad:
-        raise DataError(_report(problems, source))
+    if votes and source.is_file():
+        problems += _counted_otherwise(votes, len(samples) + sum(problem.row is not None for problem in problems))
+    _refuse(problems, source, skip_bad=skip_bad)
     if not samples:
-        raise DataError(f"{source}: no usable face ({len(problems)} bad rows)")
-    manifest = Manifest(
-        crop=crop,
-        source=[sample.source for sample in samples],
-        person=[sample.person for sample in samples],
-        label=np.array([sample.label for sample in samples], np.int64),
-        votes=np.stack(counts) if votes else None,
-        split=np.array([SPLITS.index(sample.split) for sample in samples], np.int64),
-        licence=[sample.licence for sample in samples],
-        missed=np.array([sample.missed for sample in samples], np.bool_),
-        notes=(*notes, *([f"dropped {len(problems)} bad rows"] if problems else [])),
-    )
-    return Gathered(Dataset(manifest, np.stack([sample.crop for sample in samples])), problems)
+        raise DataError(f"{source}: no usable face in it ({_number_of(problems)})")
+    notes += [f"dropped {_number_of(problems)}"] if problems else []
+    return Gathered(_dataset(samples, crop, notes), problems)
+
+
+def listed(problems: list[Problem]) -> str:
+    """Return the first problems, a line each, and how many more there are."""
+    shown = [f"  {problem}" for problem in problems[:PROBLEMS_SHOWN]]
+    if len(problems) > PROBLEMS_SHOWN:
+        shown.append(f"  ... and {len(problems) - PROBLEMS_SHOWN:,} more")
+    return "\n".join(shown)
 
 
 def is_labelled_faces(folder: Path) -> bool:
     """Return whether the folder is `faces/` beside `labels.csv`."""
-    return (folder / "labels.csv").is_file() and (folder / "faces").is_dir()
+    # os.path, as pathlib's own raise where a name is too long.
+    return os.path.isfile(folder / "labels.csv") and os.path.isdir(folder / "faces")  # noqa: PTH112, PTH113
 
 
 def _open(
@@ -140,11 +147,8 @@ def _open(
     if is_labelled_faces(source):
         return read_labelled_faces(source, crop, detector, split=split), _lines(source / "labels.csv") - 1, []
     if (source / "train").is_dir() or (source / "test").is_dir():
-        by_name, cuts = folder_splits(source)
-        note = "validation: the test pictures named PublicTest_*" if by_name else "validation: the folder of that name"
-        if cuts:
-            note = f"validation: one in ten train pictures, by a hash of name and seed {seed} (the source names none)"
-        return read_folders(source, crop, seed=seed), sum(1 for _ in find_images(source)), [note]
+        note = f"validation: {describe_validation(source, seed=seed)}"
+        return read_folders(source, crop, seed=seed), count_pictures(source), [note]
     raise DataError(
         f"{source}: no layout that mien knows; expected fer2013.csv, train|test/<emotion>/*.png, "
         "or faces/ beside labels.csv"
@@ -153,32 +157,67 @@ def _open(
 
 def _existing(path: Path) -> Path:
     """Return the path; DataError where nothing is there."""
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - pathlib's raises where a name is too long
         raise DataError(f"{path}: no such file or folder")
     return path
 
 
 def _lines(path: Path) -> int:
     """Return how many lines a file has, without decoding it."""
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 24), b""))
+    try:
+        with path.open("rb") as file:
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 24), b""))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _join(sample: Sample, votes: Votes) -> np.ndarray | Problem:
-    """Return FER+'s votes for a sample, or why there are none."""
-    if sample.row is None or sample.row >= len(votes.name):
-        return Problem(sample.source, "no row of FER+ belongs to it (the name or place tells none)", sample.row)
-    split = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}.get(votes.usage[sample.row])
-    if split != sample.split:
-        return Problem(sample.source, f"FER+ has it in {votes.usage[sample.row] or 'no split'}, not {sample.split}")
-    counted: np.ndarray = votes.counts[sample.row]
-    return counted
+def _join(sample: Sample, votes: Votes) -> Sample | Problem:
+    """Return a sample with FER+'s votes, or why there are none; fatal where FER+ belongs to another copy of FER2013."""
+    row = sample.row if sample.row is not None else votes.row_of.get(sample.ferplus_name)
+    if row is None:
+        return Problem(sample.source, "FER+ has no row for it, as far as its name tells")
+    if row >= len(votes.usage):
+        return Problem(sample.source, f"row {row:,} of fer2013.csv, but FER+ has {len(votes.usage):,}", row, fatal=True)
+    if sample.usage and sample.usage != votes.usage[row]:
+        told = reprlib.repr(votes.usage[row])
+        return Problem(sample.source, f"Usage is {sample.usage!r}, but {told} in the same row of FER+", row, fatal=True)
+    return replace(sample, votes=votes.counts[row])
 
 
-def _report(problems: list[Problem], source: Path) -> str:
-    """Return the error that names the bad rows."""
-    shown = [f"  {problem}" for problem in problems[:PROBLEMS_SHOWN]]
-    if len(problems) > PROBLEMS_SHOWN:
-        shown.append(f"  ... and {len(problems) - PROBLEMS_SHOWN:,} more")
-    count = f"{len(problems):,} bad row{'s' if len(problems) > 1 else ''}"
-    return "\n".join([f"{source}: {count}; nothing was written (--skip-bad drops and counts them)", *shown])
+def _counted_otherwise(votes: Votes, rows: int) -> list[Problem]:
+    """Return the problem that FER+ has another number of rows, where it has."""
+    if len(votes.usage) == rows:
+        return []
+    return [Problem("FER+", f"{len(votes.usage):,} rows, but fer2013.csv has {rows:,}", fatal=True)]
+
+
+def _refuse(problems: list[Problem], source: Path, *, skip_bad: bool) -> None:
+    """Raise DataError where there are problems that are not, or cannot be, skipped."""
+    if not skip_bad and any(not problem.fatal for problem in problems):
+        what = f"{_number_of(problems)}; nothing was written; `mien data prepare --skip-bad` drops and counts them"
+        raise DataError(f"{source}: {what}\n{listed(problems)}")
+    if fatal := [problem for problem in problems if problem.fatal]:
+        what = "FER+ does not belong to it, row for row; nothing was written"
+        raise DataError(f"{source}: {what}\n{listed(fatal)}")
+
+
+def _number_of(problems: list[Problem]) -> str:
+    """Return how many problems there are, in words."""
+    return f"{len(problems):,} bad row{'' if len(problems) == 1 else 's'}"
+
+
+def _dataset(samples: list[Sample], crop: CropSpec, notes: list[str]) -> Dataset:
+    """Return the samples as a dataset in memory."""
+    votes = [sample.votes for sample in samples if sample.votes is not None]
+    manifest = Manifest(
+        crop=crop,
+        source=[sample.source for sample in samples],
+        person=[sample.person for sample in samples],
+        label=np.array([sample.label for sample in samples], np.int64),
+        votes=np.stack(votes) if votes else None,
+        split=np.array([SPLITS.index(sample.split) for sample in samples], np.int64),
+        licence=[sample.licence for sample in samples],
+        missed=np.array([sample.missed for sample in samples], np.bool_),
+        notes=tuple(notes),
+    )
+    return Dataset(manifest, np.stack([sample.crop for sample in samples]))

@@ -8,20 +8,22 @@
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import re
-import zlib
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.manifest import SPLITS
-from mien.errors import DataError, ImageError, LabelError
+from mien.data.records import read_records
+from mien.errors import DataError, ImageError, InputError, LabelError
 from mien.faces.crop import cut
 from mien.faces.detect import Detector, WholePicture
+from mien.files import printable
 from mien.labels import FER2013, FERPLUS, FERPLUS_COLUMNS, VOTES, parse_label
 from mien.media import find_images, read_image
 from mien.spec import CropSpec
@@ -32,6 +34,9 @@ __all__ = [
     "Problem",
     "Sample",
     "Votes",
+    "count_pictures",
+    "describe_validation",
+    "folder_splits",
     "read_fer2013_csv",
     "read_ferplus",
     "read_folders",
@@ -54,6 +59,9 @@ class Sample:
     split: str
     crop: ImageArray  # (S, S) or (S, S, 3)
     row: int | None = None  # of fer2013.csv, counted from 0, where the source tells
+    usage: str = ""  # in fer2013.csv, where the source tells
+    ferplus_name: str = ""  # of the picture in FER+, where the source tells
+    votes: NDArray[np.uint8] | None = None  # (10,) counts in the order of labels.VOTES
     person: str | None = None
     licence: str | None = None
     missed: bool = False
@@ -65,7 +73,8 @@ class Problem:
 
     where: str
     why: str
-    row: int | None = None
+    row: int | None = None  # of fer2013.csv, as of a sample
+    fatal: bool = False  # it cannot be dropped, as it shows that all rows are in doubt
 
     def __str__(self) -> str:
         """Return the problem as one line."""
@@ -77,104 +86,98 @@ class Votes:
     """FER+'s answers for the rows of fer2013.csv."""
 
     usage: list[str]
-    name: list[str]  # of the picture in FER+, empty where it has none
+    row_of: dict[str, int]  # the picture's name in FER+ -> its row, which is not the number in the name
     counts: NDArray[np.uint8]  # (N, 10) in the order of labels.VOTES
 
 
 def read_fer2013_csv(path: Path, spec: CropSpec) -> Iterator[Sample | Problem]:
-    """Yield the rows of Kaggle's fer2013.csv, streamed.  DataError where the header is another one."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = csv.reader(file)
-        header = [name.strip() for name in next(reader, [])]
-        if not {"emotion", "pixels", "Usage"} <= set(header):
-            raise DataError(
-                f"{path}: expected the columns emotion, pixels, Usage; got {', '.join(header) or 'nothing'}"
-            )
-        emotion, pixels, usage = (header.index(name) for name in ("emotion", "pixels", "Usage"))
-        row = -1
-        while True:
-            row += 1
-            where = f"{path.name}:{reader.line_num + 1}"
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Problem(where, f"not a row of CSV ({error})", row)
-                continue
-            if len(fields) != len(header):
-                yield Problem(where, f"{len(fields)} fields, expected {len(header)} (is the line torn?)", row)
-                continue
-            checked = _fer2013_row(fields[emotion].strip(), fields[pixels], fields[usage].strip())
-            if isinstance(checked, str):
-                yield Problem(where, checked, row)
-                continue
-            label, face, split = checked
-            yield Sample(where, label, split, whole_picture(face, spec), row)
+    """Yield the rows of Kaggle's fer2013.csv, streamed.  DataError where the header is another one.
+
+    An empty line is a problem and no row: the rows after it keep their numbers.
+    """
+    row = -1
+    for line, record in read_records(path, ("emotion", "pixels", "Usage")):
+        where = f"{printable(path.name)}:{line}"
+        if not record:
+            yield Problem(where, "the line is empty")
+            continue
+        row += 1
+        checked = record if isinstance(record, str) else _fer2013_row(record)
+        if isinstance(checked, str):
+            yield Problem(where, checked, row)
+            continue
+        label, face, usage = checked
+        yield Sample(where, label, USAGE_TO_SPLIT[usage], whole_picture(face, spec), row=row, usage=usage)
 
 
-def _fer2013_row(emotion: str, pixels: str, usage: str) -> tuple[int, ImageArray, str] | str:
-    """Return label, face and split of one row, or what is wrong with it."""
-    if not (emotion.isascii() and emotion.isdigit() and int(emotion) < len(FER2013)):
-        return f"emotion is {emotion!r}, expected 0 to {len(FER2013) - 1}"
+def _fer2013_row(record: dict[str, str]) -> tuple[int, ImageArray, str] | str:
+    """Return label, face and Usage of one row, or what is wrong with it."""
+    emotion, pixels, usage = record["emotion"], record["pixels"], record["Usage"]
+    if (label := _number(emotion, below=len(FER2013))) is None:
+        return f"emotion is {reprlib.repr(emotion)}, expected 0 to {len(FER2013) - 1}"
     if usage not in USAGE_TO_SPLIT:
-        return f"Usage is {usage!r}, expected {', '.join(USAGE_TO_SPLIT)}"
+        return f"Usage is {reprlib.repr(usage)}, expected {', '.join(USAGE_TO_SPLIT)}"
     if not (pixels.isascii() and pixels.replace(" ", "").isdigit()):
-        return "the pixels hold something that is not a number"
+        return "the pixels are not numbers with spaces between them"
     values = np.fromstring(pixels, np.int64, sep=" ")
     if values.size != FER2013_SIZE_PX**2:
         return f"{values.size:,} pixels, expected {FER2013_SIZE_PX**2:,}"
     if (largest := int(values.max())) > 255:
         return f"a pixel of {largest}, expected 0 to 255"
-    face = values.astype(np.uint8).reshape(FER2013_SIZE_PX, FER2013_SIZE_PX)
-    return int(emotion), face, USAGE_TO_SPLIT[usage]
+    return label, values.astype(np.uint8).reshape(FER2013_SIZE_PX, FER2013_SIZE_PX), usage
+
+
+def _number(text: str, *, below: int) -> int | None:
+    """Return a number of one to three digits, None where it is none or too large."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 3 and int(text) < below else None
 
 
 def read_ferplus(path: Path) -> Votes:
     """Return the votes of FER+'s fer2013new.csv.  DataError names the file and the row that is not as it should be."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = csv.DictReader(file)
-        wanted = ["Usage", "Image name", *FERPLUS_COLUMNS]
-        if missing := [name for name in wanted if name not in (reader.fieldnames or [])]:
-            raise DataError(f"{path}: the columns {', '.join(missing)} are missing; expected FER+'s fer2013new.csv")
-        usage, name, counts = [], [], []
-        order = {answer: column for column, answer in FERPLUS_COLUMNS.items()}
-        try:
-            for record in reader:
-                values = [(record[order[answer]] or "").strip() for answer in VOTES]
-                if not all(value.isascii() and value.isdigit() and int(value) <= 255 for value in values):
-                    raise DataError(f"{path}:{reader.line_num}: a vote is not a count: {', '.join(values)}")
-                usage.append((record["Usage"] or "").strip())
-                name.append((record["Image name"] or "").strip())
-                counts.append([int(value) for value in values])
-        except csv.Error as error:
-            raise DataError(f"{path}:{reader.line_num}: not a row of CSV ({error})") from error
-    return Votes(usage, name, np.array(counts, np.uint8).reshape(-1, len(VOTES)))
+    usage, names, counts = [], [], []
+    column_of = {answer: column for column, answer in FERPLUS_COLUMNS.items()}
+    for line, record in read_records(path, ("Usage", "Image name", *FERPLUS_COLUMNS)):
+        if not record:
+            continue
+        if isinstance(record, str):
+            raise DataError(f"{path}:{line}: {record}")
+        votes = [_number(record[column_of[answer]], below=256) for answer in VOTES]
+        if None in votes:
+            told = reprlib.repr([record[column] for column in FERPLUS_COLUMNS])
+            raise DataError(f"{path}:{line}: a vote is not a count: {told}")
+        usage.append(record["Usage"])
+        names.append(record["Image name"])
+        counts.append(votes)
+    return Votes(
+        usage, {name: row for row, name in enumerate(names) if name}, np.array(counts, np.uint8).reshape(-1, len(VOTES))
+    )
 
 
 def read_folders(root: Path, spec: CropSpec, *, seed: int = 0) -> Iterator[Sample | Problem]:
     """Yield the pictures of `train|val|test/<emotion>/`, each of them one face.
 
     A test picture whose name begins with PublicTest belongs to val, as in FER2013.  Where neither a val folder nor
-    such names exist, one in ten train pictures (chosen by a hash of name and seed) becomes val: see `folder_splits`.
+    such names exist, one in ten train pictures becomes val: see `folder_splits`.  It is chosen by a hash of its pixels
+    and the seed, so that identical pictures stay together.
     """
     by_name, cuts_validation = folder_splits(root)
-    for top in ("train", "val", "test"):
+    for top in SPLITS:
         folder = _folder(root, top)
         for path in find_images(root / folder) if folder else []:
-            where = path.relative_to(root).as_posix()
+            where = printable(path.relative_to(root).as_posix())
             try:
                 label = parse_label(path.parent.name, known=FERPLUS, where=where)
-                crop = whole_picture(read_image(path), spec)
+                image = read_image(path)
             except (LabelError, ImageError) as error:
-                yield Problem(where, str(error).removeprefix(f"{where}: ").removeprefix(f"{path}: "))
+                yield Problem(where, printable(str(error).removeprefix(f"{where}: ").removeprefix(f"{path}: ")))
                 continue
+            row, usage, name = _place_in_fer2013(path.stem)
             split = top
             if top == "test" and by_name and path.name.startswith("PublicTest"):
                 split = "val"
-            if top == "train" and cuts_validation and zlib.crc32(f"{seed}/{where}".encode()) % VALIDATION_SHARE == 0:
+            if top == "train" and cuts_validation and _is_cut_off(image, seed):
                 split = "val"
-            yield Sample(where, label, split, crop, _row_in_name(path.stem))
+            yield Sample(where, label, split, whole_picture(image, spec), row=row, usage=usage, ferplus_name=name)
 
 
 def folder_splits(root: Path) -> tuple[bool, bool]:
@@ -186,16 +189,40 @@ def folder_splits(root: Path) -> tuple[bool, bool]:
     return named, not named
 
 
+def describe_validation(root: Path, *, seed: int) -> str:
+    """Return in words where the validation of a folder layout comes from."""
+    named, cut = folder_splits(root)
+    if cut:
+        return f"one in ten train pictures, by a hash of pixels and seed {seed} (the source names none)"
+    return "the test pictures named PublicTest_*" if named else f"the folder {_folder(root, 'val')}"
+
+
+def count_pictures(root: Path) -> int:
+    """Return how many pictures the folders of the splits hold."""
+    folders = [_folder(root, split) for split in SPLITS]
+    return sum(1 for folder in folders if folder for _ in find_images(root / folder))
+
+
 def _folder(root: Path, split: str) -> str | None:
     """Return the name of a split's folder, or None where it has none."""
     names = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}[split]
     return next((name for name in names if (root / name).is_dir()), None)
 
 
-def _row_in_name(stem: str) -> int | None:
-    """Return the row of fer2013.csv in a file name such as Training_17 or FER+'s fer0000017."""
-    found = re.fullmatch(r"(?:Training|PublicTest|PrivateTest)_(\d+)|fer(\d{7})", stem)
-    return int(found.group(1) or found.group(2)) if found else None
+def _is_cut_off(image: ImageArray, seed: int) -> bool:
+    """Return whether a train picture becomes validation."""
+    hashed = hashlib.blake2b(f"{seed}/".encode() + image.tobytes(), digest_size=8).digest()
+    return int.from_bytes(hashed) % VALIDATION_SHARE == 0
+
+
+def _place_in_fer2013(stem: str) -> tuple[int | None, str, str]:
+    """Return (row of fer2013.csv, Usage, name in FER+), as far as a name such as Training_17 or fer0000017 tells."""
+    if re.fullmatch(r"fer\d{7}", stem, re.ASCII):
+        return None, "", f"{stem}.png"
+    usage, _, row = stem.partition("_")
+    if usage in USAGE_TO_SPLIT and re.fullmatch(r"\d{1,18}", row, re.ASCII):
+        return int(row), usage, ""
+    return None, "", ""
 
 
 def read_labelled_faces(
@@ -207,41 +234,44 @@ def read_labelled_faces(
     split: where labels.csv has no split column.  A picture without a face yields a missed sample, with a blank crop.
     """
     path = root / "labels.csv"
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = csv.DictReader(file)
-        if missing := {"file", "emotion"} - set(reader.fieldnames or []):
-            raise DataError(
-                f"{path}: the columns {', '.join(sorted(missing))} are missing; expected file, emotion, ..."
-            )
-        for record in reader:
-            where = f"{path.name}:{reader.line_num}"
-            name = (record["file"] or "").strip()
-            own_split = (record.get("split") or split).strip()
-            try:
-                label = _label(record["emotion"] or "", where)
-                if own_split not in SPLITS:
-                    raise LabelError(f"{where}: unknown split {own_split!r}; expected one of {', '.join(SPLITS)}")
-                crop = _largest_face(read_image(root / "faces" / name), spec, detector)
-            except (LabelError, ImageError) as error:
-                yield Problem(where, str(error).removeprefix(f"{where}: "))
-                continue
-            yield Sample(
-                source=f"faces/{name}",
-                label=label,
-                split=own_split,
-                crop=np.zeros(spec.shape, np.uint8) if crop is None else crop,
-                person=(record.get("person") or "").strip() or None,
-                licence=(record.get("licence") or "").strip() or None,
-                missed=crop is None,
-            )
+    for line, record in read_records(path, ("file", "emotion")):
+        where = f"{path.name}:{line}"
+        if not record:
+            continue
+        if isinstance(record, str):
+            yield Problem(where, record)
+            continue
+        own_split = record.get("split") or split
+        try:
+            label = _label(record["emotion"], where)
+            if own_split not in SPLITS:
+                raise LabelError(f"unknown split {reprlib.repr(own_split)}; expected one of {', '.join(SPLITS)}")
+            crop = _largest_face(read_image(root / "faces" / _inside(record["file"])), spec, detector)
+        except InputError as error:
+            yield Problem(where, printable(str(error).removeprefix(f"{where}: ")))
+            continue
+        yield Sample(
+            source=printable(f"faces/{record['file']}"),
+            label=label,
+            split=own_split,
+            crop=np.zeros(spec.shape, np.uint8) if crop is None else crop,
+            person=printable(record.get("person", "")) or None,
+            licence=printable(record.get("licence", "")) or None,
+            missed=crop is None,
+        )
+
+
+def _inside(name: str) -> str:
+    """Return the name of a file in `faces/`; DataError where there is none or it leads out of that folder."""
+    if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise DataError(f"the file is {reprlib.repr(name)}; expected the name of a picture in faces/")
+    return name
 
 
 def _label(text: str, where: str) -> int:
     """Return the label of a name or of FER2013's number."""
-    text = text.strip()
-    if text.isascii() and text.isdigit() and int(text) < len(FERPLUS):
-        return int(text)
-    return parse_label(text, known=FERPLUS, where=where)
+    number = _number(text, below=len(FERPLUS))
+    return parse_label(text, known=FERPLUS, where=where) if number is None else number
 
 
 def _largest_face(image_rgb: ImageArray, spec: CropSpec, detector: Detector | None) -> ImageArray | None:
