@@ -74,6 +74,30 @@ def test_a_box_scales_with_the_picture(dlib: DlibDetector, astronaut: ImageArray
     assert overlap(scaled.box_xyxy / np.float32(scale), face.box_xyxy) > 0.8
 
 
+def test_the_same_picture_gives_the_same_faces_every_time(dlib: DlibDetector, astronaut: ImageArray) -> None:
+    # In this one a candidate's surroundings need no scaling for the second look: what dlib gets is still a picture.
+    seen = {(face.box_xyxy.tobytes(), face.score) for _ in range(6) for face in dlib(astronaut.copy())}
+    assert len(seen) == 1
+
+
+def test_dlib_is_given_pictures_whose_rows_follow_each_other(
+    astronaut: ImageArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = DlibDetector()
+    given: list[bool] = []
+    run = detector._run
+
+    def watch(grey: ImageArray, threshold: float) -> list[tuple[FloatArray, float]]:
+        given.append(grey.flags.c_contiguous)
+        return run(grey, threshold)
+
+    monkeypatch.setattr(detector, "_run", watch)
+    for image in (astronaut, astronaut[:, ::-1], astronaut[::2], astronaut[:, 5:]):
+        detector(image)
+    assert len(given) > 8
+    assert all(given)
+
+
 def test_a_box_moves_with_the_face(dlib: DlibDetector, astronaut: ImageArray) -> None:
     (face,) = dlib(astronaut)
     (moved,) = dlib(astronaut[13:, 31:])

@@ -218,9 +218,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _resized(grey: ImageArray, scale: float) -> ImageArray:
-    """Return a grey picture enlarged or made smaller."""
+    """Return a grey picture enlarged or made smaller, its rows one after the other in memory as dlib takes them."""
     if scale == 1.0:
-        return grey
+        return np.ascontiguousarray(grey)
     size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return cv2.resize(grey, size, interpolation=how).astype(np.uint8, copy=False)
