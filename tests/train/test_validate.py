@@ -79,3 +79,7 @@ def test_the_temperature_never_makes_the_loss_worse(seed: int) -> None:
     found = fit_temperature(views, targets)
     assert 0.2 <= found <= 5
     assert log_loss(mean_probabilities(views, found), targets) <= log_loss(mean_probabilities(views, 1.0), targets)
+
+
+def test_logits_that_say_nothing_leave_the_temperature_at_1() -> None:
+    assert fit_temperature(np.zeros((1, 5, 7), np.float32), np.eye(7, dtype=np.float32)[:5]) == 1.0

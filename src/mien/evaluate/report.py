@@ -125,7 +125,7 @@ def draw_confusion(path: str | Path, scores: Scores, *, title: str) -> None:
     plain = title.replace("$", r"\$")  # between two of them matplotlib reads a formula
     axes.set_title(f"{plain}\n{100 * scores.accuracy:.2f}% of {scores.n:,} (95%: {low:.1f} to {high:.1f})", fontsize=11)
     for row, column in np.ndindex(counts.shape):
-        colour = "white" if shares[row, column] > 0.5 else "black"
+        colour = "white" if shares[row, column] > 0.7 else "black"
         text = f"{counts[row, column]}\n{100 * shares[row, column]:.0f}%"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
     figure.colorbar(picture, label="share of the actual label", shrink=0.8)

@@ -1,0 +1,275 @@
+"""`mien evaluate`: a model and a split in, scores out."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.classify import Classifier
+from mien.cli import evaluate as command
+from mien.cli.main import main
+from mien.data.manifest import read, write
+from mien.evaluate.report import read_results
+from mien.files import sha256_of
+from mien.labels import FER2013, FERPLUS
+from mien.spec import CropSpec, ModelSpec
+
+MakeDataset = Callable[..., Path]
+MakeModel = Callable[..., Path]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Return a function that runs `mien evaluate` in a folder of its own and gives (exit code, stdout, stderr)."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["mien", "evaluate", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        told = capfd.readouterr()
+        return int(left.value.code or 0), told.out, told.err
+
+    return call
+
+
+def make_twins(folder: Path, count: int) -> None:
+    """Copy the first training crops over the first test crops."""
+    dataset = read(folder)
+    crops = np.array(dataset.crops)
+    train, test = (dataset.manifest.rows_in(split)[:count] for split in ("train", "test"))
+    crops[test] = crops[train]
+    write(dataset.manifest, crops, folder)
+
+
+def make_faces(folder: Path, portrait: Path, *rows: str, header: str = "file,emotion") -> Path:
+    """Write faces/ with a portrait and a picture of nothing, beside labels.csv."""
+    (folder / "faces").mkdir(parents=True)
+    shutil.copy(portrait, folder / "faces" / "portrait.jpg")
+    Image.fromarray(np.full((200, 200, 3), 90, np.uint8)).save(folder / "faces" / "nothing.png")
+    (folder / "labels.csv").write_text("\n".join([header, *rows]) + "\n")
+    return folder
+
+
+def test_a_split_is_scored_shown_and_added_to_the_results(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run
+) -> None:
+    data, model = make_dataset(), make_model()
+    make_twins(data, 4)
+    code, out, err = run(model, "--data", data, "--split", "test")
+    assert code == 0
+    dataset, classifier = read(data), Classifier.load(model)
+    rows = dataset.manifest.rows_in("test")
+    right = classifier.predict(np.array(dataset.crops[rows])).argmax(axis=1) == dataset.manifest.label[rows]
+    whole, alone = read_results("results/results.csv")
+    for row, expected in ((whole, right), (alone, right[4:])):
+        assert (int(row["n"]), int(row["correct"])) == (len(expected), int(expected.sum()))
+        assert float(row["accuracy"]) == pytest.approx(expected.mean(), abs=5e-5)
+        assert float(row["low_95"]) < float(row["accuracy"]) < float(row["high_95"])
+        assert (row["model"], row["data"], row["split"], row["detector"]) == ("tiny", "dataset", "test", "")
+        assert row["model_sha256"] == sha256_of(model)
+        assert row["manifest_sha256"] == dataset.manifest.sha256
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", row["date"])
+        assert re.search(rf"│ {row['subset']} +│ {len(expected)} ", out)
+        assert f"{100 * expected.mean():.2f}%" in out
+    assert (whole["subset"], alone["subset"]) == ("all", "no train twin")
+    for label in FER2013:
+        assert re.search(rf"│ {label} +│", out)
+    folder = Path(".runs/evaluate/tiny-dataset-test")
+    assert err == f"confusion matrix and per-sample table in {folder}; scores added to results/results.csv\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["confusion.csv", "confusion.png", "samples.csv"]
+    with (folder / "samples.csv").open(newline="") as file:
+        samples = list(csv.DictReader(file))
+    assert [sample["actual"] == sample["predicted"] for sample in samples] == right.tolist()
+    assert [sample["train_twin"] for sample in samples] == ["1"] * 4 + ["0"] * (len(rows) - 4)
+
+    assert run(model, "--data", data, "--split", "test")[0] == 0
+    assert len(read_results("results/results.csv")) == 2, "the same measurement again is no new row"
+    assert run(model, "--data", data, "--split", "val")[0] == 0
+    assert [row["split"] for row in read_results("results/results.csv")] == ["test", "test", "val"]
+
+
+def test_output_goes_where_it_is_asked_to(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run, tmp_path: Path
+) -> None:
+    table = tmp_path / "elsewhere" / "scores.csv"
+    assert run(make_model(), "--data", make_dataset(), "--out", tmp_path / "out", "--results", table)[0] == 0
+    assert len(read_results(table)) == 1
+    assert (tmp_path / "out" / "confusion.png").is_file()
+    assert not list(Path.cwd().iterdir())
+
+
+def test_of_labelled_pictures_the_face_is_found_and_a_missed_one_is_an_error(
+    make_model: MakeModel, portrait: Path, run: Run, tmp_path: Path
+) -> None:
+    folder = make_faces(tmp_path / "people", portrait, "portrait.jpg,happy", "nothing.png,sad")
+    code, out, _ = run(make_model(), "--data", folder)
+    assert code == 0
+    (row,) = read_results("results/results.csv")
+    assert (row["n"], row["missed"], row["detector"], row["subset"]) == ("2", "1", "dlib", "all")
+    assert float(row["accuracy"]) <= 0.5
+    assert row["recall_sad"] == "0.0000"
+    with Path(".runs/evaluate/tiny-people-test/confusion.csv").open(newline="") as file:
+        confusion = {record["actual"]: record for record in csv.DictReader(file)}
+    assert confusion["sad"]["no face"] == "1"
+    assert confusion["happy"]["no face"] == "0"
+    assert "no face" in out
+    assert run(make_model(), "--data", folder, "--detector", "none")[0] == 0
+    later = read_results("results/results.csv")[1]
+    assert (later["detector"], later["missed"], later["n"]) == ("none", "0", "2")
+
+
+def test_a_few_faces_of_the_real_data_are_scored_with_all_of_them_in_the_denominator(
+    shared: Path, make_model: MakeModel, run: Run, tmp_path: Path
+) -> None:
+    natural = shared / "data" / "natural"
+    folder = tmp_path / "few"
+    (folder / "faces").mkdir(parents=True)
+    header, *lines = (natural / "labels.csv").read_text().splitlines()
+    (folder / "labels.csv").write_text("\n".join([header, *lines[:6]]) + "\n")
+    for line in lines[:6]:
+        name = line.split(",")[header.split(",").index("file")]
+        shutil.copy(natural / "faces" / name, folder / "faces" / name)
+    assert run(make_model(), "--data", folder)[0] == 0
+    assert read_results("results/results.csv")[0]["n"] == "6"
+
+
+def test_where_crops_were_cut_already_no_detector_is_named(make_model: MakeModel, run: Run, tmp_path: Path) -> None:
+    pixels = " ".join(["7"] * 48 * 48)
+    rows = [f"{label},{pixels},PrivateTest" for label in range(7)]
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]) + "\n")
+    assert run(make_model(), "--data", tmp_path / "fer2013.csv")[0] == 0
+    (row,) = read_results("results/results.csv")
+    assert (row["detector"], row["n"], row["data"]) == ("", "7", "fer2013.csv")
+
+
+def test_names_cannot_lead_out_of_the_folder_or_be_taken_for_markup(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run
+) -> None:
+    spec = ModelSpec("../[red]x/$y$", FER2013, CropSpec(), 1.0, False, "MIT", "0" * 64)
+    code, out, err = run(make_model(spec=spec.dumps()), "--data", make_dataset("[b]data"))
+    assert code == 0
+    assert "../[red]x/$y$ on [b]data, test" in out
+    (folder,) = Path(".runs/evaluate").iterdir()
+    assert (folder / "samples.csv").is_file()
+    assert str(folder) in err
+
+
+def one_line(told: tuple[int, str, str]) -> str:
+    """Return the error of a command that could do nothing: exit code 2, one line on stderr, nothing on stdout."""
+    code, out, err = told
+    assert code == 2
+    assert out == ""
+    assert err.startswith("mien: ")
+    assert len(err.splitlines()) == 1
+    assert not Path("results").exists()
+    return err
+
+
+def test_a_model_that_is_not_there_or_not_ours_is_one_line(make_dataset: MakeDataset, run: Run, tmp_path: Path) -> None:
+    data = make_dataset()
+    assert "no such model" in one_line(run(tmp_path / "absent.onnx", "--data", data))
+    for content in (b"", b"text", bytes(1000)):
+        (tmp_path / "bad.onnx").write_bytes(content)
+        assert "bad.onnx: " in one_line(run(tmp_path / "bad.onnx", "--data", data))
+
+
+def test_data_that_is_not_there_or_damaged_is_one_line(make_model: MakeModel, run: Run, tmp_path: Path) -> None:
+    assert "no such file or folder" in one_line(run(make_model(), "--data", tmp_path / "absent"))
+    (tmp_path / "empty").mkdir()
+    assert "no layout that mien knows" in one_line(run(make_model(), "--data", tmp_path / "empty"))
+    (tmp_path / "empty" / "manifest.parquet").write_bytes(b"PAR1")
+    assert "damaged" in one_line(run(make_model(), "--data", tmp_path / "empty"))
+
+
+def test_a_split_that_is_unknown_or_empty_is_one_line(
+    make_dataset: MakeDataset, make_model: MakeModel, portrait: Path, run: Run, tmp_path: Path
+) -> None:
+    data = make_dataset(val=0)
+    told = one_line(run(make_model(), "--data", data, "--split", "all"))
+    assert "unknown split 'all'; expected one of train, val, test" in told
+    assert "nothing in split val" in one_line(run(make_model(), "--data", data, "--split", "val"))
+    faces = make_faces(tmp_path / "people", portrait, "portrait.jpg,happy,train", header="file,emotion,split")
+    assert "nothing in split test" in one_line(run(make_model(), "--data", faces, "--detector", "none"))
+
+
+def test_a_dataset_that_does_not_fit_the_model_is_one_line(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run
+) -> None:
+    wider = make_model("wider.onnx", crop=CropSpec(margin=0.5))
+    assert "cut otherwise" in one_line(run(wider, "--data", make_dataset()))
+    data = make_dataset("contempt")
+    manifest = read(data).manifest
+    label = np.where(np.arange(len(manifest)) % 2, FERPLUS.index("contempt"), manifest.label)
+    write(replace(manifest, label=label), np.array(read(data).crops), data)
+    assert "does not know contempt, which split test holds" in one_line(run(make_model(), "--data", data))
+
+
+def test_a_detector_that_is_unknown_is_one_line(
+    make_model: MakeModel, portrait: Path, run: Run, tmp_path: Path
+) -> None:
+    faces = make_faces(tmp_path / "people", portrait, "portrait.jpg,happy")
+    assert "nose" in one_line(run(make_model(), "--data", faces, "--detector", "nose"))
+
+
+def test_a_foreign_table_is_refused_before_the_work_and_left_as_it_is(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "budget.csv").write_text("month,sum\nmay,3\n")
+    told = run(make_model(), "--data", make_dataset(), "--results", tmp_path / "budget.csv")
+    assert "budget.csv: not a results.csv" in one_line(told)
+    assert (tmp_path / "budget.csv").read_text() == "month,sum\nmay,3\n"
+    assert not list(Path.cwd().iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_said(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    code, _, err = run(make_model(), "--data", make_dataset(), "--out", tmp_path / "file")
+    assert code == 2
+    assert re.fullmatch(r"mien: .*file: cannot write there: .*\n", err)
+
+
+def test_the_commit_is_that_of_miens_own_repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def git(folder: Path, *arguments: str) -> str:
+        settings = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
+        told = subprocess.run(["git", *settings, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+        return told.stdout.strip()
+
+    if not shutil.which("git"):
+        pytest.skip("needs git")
+    repository = tmp_path / "mien"
+    (repository / "src").mkdir(parents=True)
+    module = repository / "src" / "evaluate.py"
+    module.write_text("")
+    git(repository, "init", "--quiet")
+    git(repository, "add", "src")
+    git(repository, "commit", "--quiet", "-m", "first")
+    installed = repository / ".venv" / "evaluate.py"
+    installed.parent.mkdir()
+    installed.write_text("")
+    where: Any = command
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(where, "__file__", str(module))
+    assert command._commit() == git(repository, "rev-parse", "--short=12", "HEAD")
+    module.write_text("changed")
+    assert command._commit() == git(repository, "rev-parse", "--short=12", "HEAD") + "+"
+    monkeypatch.setattr(where, "__file__", str(installed))
+    assert command._commit() == "", "a copy installed into somebody's repository has no commit of its own"
+    monkeypatch.setattr(where, "__file__", str(tmp_path / "evaluate.py"))
+    assert command._commit() == ""
