@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mien.train.augment import augment
+from mien.train.augment import _sample, augment
 from mien.train.config import AugmentConfig
 
 NOTHING = AugmentConfig(rotation_deg=0, shift=0, zoom=0, flip=False, brightness=0, contrast=0, erase=0)
@@ -174,6 +174,13 @@ def test_what_moves_in_from_outside_repeats_the_edge() -> None:
     crops = torch.full((50, 1, SIDE, SIDE), 0.7)
     moved = augment(crops, replace(NOTHING, rotation_deg=45, shift=0.4, zoom=0.5, flip=True), generator=seeded())
     torch.testing.assert_close(moved, crops)
+
+
+def test_edges_are_repeated_alike_where_the_device_does_not_know_how() -> None:
+    crops = noise(5, 3)
+    grid = torch.rand(5, SIDE, SIDE, 2, generator=seeded()) * 4 - 2
+    known, cut = (_sample(crops, grid, knows_border=knows) for knows in (True, False))
+    torch.testing.assert_close(cut, known, atol=1e-5, rtol=0)
 
 
 def test_the_mean_crop_stays_where_it_was() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mien.errors import InputError
-from mien.train.devices import autocast, describe, find_device, find_precision
+from mien.train.devices import autocast, describe, find_device, find_layout, find_precision
 
 CPU = torch.device("cpu")
 
@@ -52,3 +52,8 @@ def test_networks_compute_in_bfloat16_where_the_processor_has_it(
 def test_mps_computes_in_float32_without_a_warning() -> None:
     with autocast(torch.device("mps")):
         assert (torch.ones(4, 4) @ torch.ones(4, 4)).dtype == torch.float32
+
+
+def test_channels_come_last_but_on_mps_where_gradients_would_be_wrong() -> None:
+    layouts = [find_layout(torch.device(name)) for name in ("cpu", "cuda", "mps")]
+    assert layouts == [torch.channels_last, torch.channels_last, torch.contiguous_format]

@@ -50,7 +50,16 @@ def _move(crops: Tensor, config: AugmentConfig, generator: torch.Generator) -> T
         dim=1,
     ).to(crops.device)
     grid = functional.affine_grid(matrix, list(crops.shape), align_corners=False)
-    return functional.grid_sample(crops, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return _sample(crops, grid, knows_border=crops.device.type != "mps")  # there since torch 2.13 (pytorch#125098)
+
+
+def _sample(crops: Tensor, grid: Tensor, *, knows_border: bool) -> Tensor:
+    """Return the crops read at the grid (N, S, S, 2), edges repeated; without the border mode the grid is cut there."""
+    if not knows_border:
+        edge = 1 - 1 / crops.shape[-1]  # the middle of the outermost pixels
+        grid = grid.clamp(-edge, edge)
+    padding = "border" if knows_border else "zeros"
+    return functional.grid_sample(crops, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
 def _relight(crops: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:

@@ -28,9 +28,11 @@ def save(path: str | Path, content: dict[str, Any]) -> None:
     """
     with atomic_path(path) as temporary:
         try:
-            torch.save({"format": FORMAT, **content}, temporary)
+            with temporary.open("wb") as file:
+                torch.save({"format": FORMAT, **content}, file)
         except RuntimeError as error:  # what torch makes of a full disk
-            raise OSError(None, str(error)) from error
+            reason = error.__context__ if isinstance(error.__context__, OSError) else OSError(None, first_line(error))
+            raise reason from error
 
 
 def load(path: str | Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 
 from mien.errors import InputError
 
-__all__ = ["autocast", "describe", "find_device", "find_precision"]
+__all__ = ["autocast", "describe", "find_device", "find_layout", "find_precision"]
 
 
 def find_device(name: str = "auto") -> torch.device:
@@ -36,6 +36,14 @@ def find_precision(device: torch.device) -> torch.dtype:
         has_instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         return torch.bfloat16 if has_instructions else torch.float32
     return torch.float32
+
+
+def find_layout(device: torch.device) -> torch.memory_format:
+    """Return how pictures lie in memory where convolutions are fastest and right.
+
+    On MPS batch normalisation computes wrong gradients of channels that come last (pytorch/pytorch#175189).
+    """
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:

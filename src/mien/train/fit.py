@@ -24,7 +24,7 @@ from mien.train.average import update_average
 from mien.train.config import Recipe, dumps
 from mien.train.curves import Row, draw_curves, write_log
 from mien.train.dataset import TrainingData, load
-from mien.train.devices import autocast, find_device
+from mien.train.devices import autocast, find_device, find_layout
 from mien.train.losses import cross_entropy
 from mien.train.models.registry import build
 from mien.train.network import Predictor, normalise, to_input
@@ -121,7 +121,7 @@ def start(recipe: Recipe, spec: ModelSpec, device: torch.device) -> State:
         torch.backends.cudnn.deterministic = True  # so that a resumed run repeats an uninterrupted one
     torch.manual_seed(recipe.seed)
     network = build(recipe.model, labels=len(spec.labels), crop=spec.crop)
-    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(device=device, memory_format=find_layout(device))  # type: ignore[call-overload]
     averaged = copy.deepcopy(network) if recipe.optimiser.average else network
     optimiser = torch.optim.SGD(
         network.parameters(),
@@ -222,6 +222,7 @@ def train_epoch(
     generator = torch.Generator().manual_seed(seed)  # order and augmentation
     order = torch.randperm(len(data.train), generator=generator).numpy()
     steps = max(1, len(order) // config.batch_size)
+    layout = find_layout(device)
     network.train()
     total = torch.zeros((), device=device)
     for number in range(steps):
@@ -230,7 +231,7 @@ def train_epoch(
             group["lr"] = learning_rate_at(config, step, steps)
         crops, targets = data.train.batch(order[number * config.batch_size : (number + 1) * config.batch_size])
         inputs = augment(to_input(crops.to(device)), recipe.augment, generator=generator)
-        inputs = normalise(inputs, data.crop).contiguous(memory_format=torch.channels_last)
+        inputs = normalise(inputs, data.crop).contiguous(memory_format=layout)
         with autocast(device):
             logits = network(inputs)
         loss = cross_entropy(logits, targets.to(device), smoothing=config.label_smoothing)
