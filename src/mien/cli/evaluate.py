@@ -50,12 +50,14 @@ def evaluate(
     from mien.data.manifest import SPLITS
     from mien.evaluate.report import add_to_results, draw_confusion, read_results, write_confusion
     from mien.evaluate.score import predict_split, score, write_samples
+    from mien.files import sha256_of
+    from mien.weights import catalogue
 
     if split not in SPLITS:
         raise InputError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
     read_results(results)  # a file that the scores cannot be added to is told of now, not after the work
     classifier = Classifier.load(model)
-    spec = classifier.spec
+    spec, model_sha256 = classifier.spec, sha256_of(catalogue.find(model))
     dataset, found_by = _open(data, spec.crop, detector, split)
     with progress_bar("reading", unit="faces") as advance:
         table = predict_split(
@@ -73,7 +75,7 @@ def evaluate(
     write_samples(folder / "samples.csv", table)
     write_confusion(folder / "confusion.csv", subsets["all"])
     draw_confusion(folder / "confusion.png", subsets["all"], title=title)
-    template = _measurement(model, spec.name, dataset, data=name, split=split, detector=found_by)
+    template = _measurement(spec.name, model_sha256, dataset, data=name, split=split, detector=found_by)
     add_to_results(results, [(replace(template, subset=subset), scores) for subset, scores in subsets.items()])
     err.print(f"confusion matrix and per-sample table in {folder}; scores added to {results}", markup=False)
 
@@ -93,15 +95,15 @@ def _open(data: Path, crop: CropSpec, detector: str, split: str) -> tuple[Datase
     return gathered.dataset, detector.partition(":")[0] if pictures else ""
 
 
-def _measurement(model: str, name: str, dataset: Dataset, *, data: str, split: str, detector: str) -> Measurement:
+def _measurement(
+    model: str, model_sha256: str, dataset: Dataset, *, data: str, split: str, detector: str
+) -> Measurement:
     """Return under what the whole split was measured."""
     from mien.data.manifest import digest
     from mien.evaluate.report import Measurement
-    from mien.files import sha256_of
-    from mien.weights import catalogue
 
     return Measurement(
-        model=name,
+        model=model,
         data=data,
         split=split,
         subset="all",
@@ -109,7 +111,7 @@ def _measurement(model: str, name: str, dataset: Dataset, *, data: str, split: s
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         hardware=f"{os.cpu_count()} cores, {platform.machine()}",
         commit=_commit(),
-        model_sha256=sha256_of(catalogue.find(model)),
+        model_sha256=model_sha256,
         manifest_sha256=dataset.manifest.sha256 or digest(dataset.manifest, dataset.crops),
     )
 
