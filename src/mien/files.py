@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ def check_folder(path: str | Path) -> None:
             if not place.is_dir():
                 raise OutputError(f"{path}: cannot write there: {place} is no folder; choose another place")
             if not os.access(place, os.W_OK | os.X_OK):
-                raise OutputError(f"{path}: cannot write there: Permission denied; choose another place")
+                raise OutputError(f"{path}: cannot write there: {place} is read-only; choose another place")
             return
 
 
@@ -99,8 +100,9 @@ def sha256_of(path: str | Path) -> str:
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    r"""Return a path as text that can be printed and stored: bytes in it that are not UTF-8 become \xNN."""
-    return os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    r"""Return a path as text that can be printed and stored: what is not UTF-8 in it, or steers a terminal, is \xNN."""
+    text = os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _as_new_file(path: Path) -> None:

@@ -89,6 +89,7 @@ def test_the_line_is_one_however_long_the_folders_name(mien: Mien, csv_file: Pat
 def test_names_are_printed_as_they_are(mien: Mien, csv_file: Path, tmp_path: Path) -> None:
     for name in (":smile:", "[bold]", "ä"):
         assert mien("data", "prepare", csv_file, "--out", tmp_path / name).out.endswith(f"/{name}\n")
+        assert mien("data", "audit", tmp_path / name).err == f"datasheet: {tmp_path / name / 'datasheet.html'}\n"
         error_of(mien("data", "audit", tmp_path / f"no{name}"), rf"/no{re.escape(name)}: no dataset there")
     folder = tmp_path / os.fsdecode(b"\xff")
     assert mien("data", "prepare", csv_file, "--out", folder).out.endswith("/\\xff\n")
@@ -112,7 +113,7 @@ def test_a_bad_row_is_an_error_that_names_it_and_can_be_skipped(mien: Mien, csv_
     assert left.err.splitlines() == [
         f"mien: {csv_file}: 2 bad rows; nothing was written; `mien data prepare --skip-bad` drops and counts them",
         "  fer2013.csv:5: 3 pixels, expected 2,304",
-        "  fer2013.csv:6: 1 fields, expected 3 (is the line torn?)",
+        "  fer2013.csv:6: expected 3 fields, got 1 (is the line torn?)",
     ]
     assert not (tmp_path / "out").exists()
     left = mien("data", "prepare", csv_file, "--out", tmp_path / "out", "--skip-bad")
@@ -121,7 +122,7 @@ def test_a_bad_row_is_an_error_that_names_it_and_can_be_skipped(mien: Mien, csv_
     assert left.err.splitlines() == [
         "dropped:",
         "  fer2013.csv:5: 3 pixels, expected 2,304",
-        "  fer2013.csv:6: 1 fields, expected 3 (is the line torn?)",
+        "  fer2013.csv:6: expected 3 fields, got 1 (is the line torn?)",
         "dropped 2 bad rows",
     ]
 

@@ -92,10 +92,13 @@ def test_a_group_is_named_by_its_first_row() -> None:
     assert group_identical(dataset.crops, np.array([5, 4, 3, 11])).tolist() == [5, 5, 5, 11]
 
 
-def test_one_grey_level_makes_another_picture() -> None:
+@pytest.mark.parametrize("pixel", [(0, 0), (0, 7), (7, 0), (7, 7), (3, 4)])
+def test_one_grey_level_of_one_pixel_makes_another_picture(pixel: tuple[int, int]) -> None:
     dataset = dataset_of([(TRAIN, "happy", 0), (TEST, "happy", 0)])
-    dataset.crops[1, 3, 3] ^= 1
+    assert audit(dataset).groups == 1
+    dataset.crops[1][pixel] ^= 1
     assert audit(dataset).groups == 0
+    assert not has_twin(dataset, np.array([1]), "train").any()
 
 
 @pytest.mark.parametrize("colour", ["grey", "rgb"])

@@ -165,7 +165,7 @@ def test_a_bad_row_is_told_before_what_it_leads_to(
 ) -> None:
     lines = mini.lines()
     told = refused("bad row", write_lines([*lines[:3], "too much", *lines[3:]]), out, ferplus=ferplus)
-    assert told.splitlines()[1].startswith("  fer2013.csv:4: 1 fields")
+    assert told.splitlines()[1].startswith("  fer2013.csv:4: expected 3 fields, got 1")
 
 
 @pytest.mark.parametrize("val", ["", "val"])

@@ -34,7 +34,7 @@ def read_records(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, dict[
         elif not fields:
             yield number, {}
         elif len(fields) != len(header):
-            yield number, f"{len(fields)} fields, expected {len(header)} (is the line torn?)"
+            yield number, f"expected {len(header)} fields, got {len(fields)} (is the line torn?)"
         else:
             yield number, dict(zip(header, fields, strict=True))
 

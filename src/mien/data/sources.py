@@ -169,7 +169,8 @@ def read_folders(root: Path, spec: CropSpec, *, seed: int = 0) -> Iterator[Sampl
                 label = parse_label(path.parent.name, known=FERPLUS, where=where)
                 image = read_image(path)
             except (LabelError, ImageError) as error:
-                yield Problem(where, printable(str(error).removeprefix(f"{where}: ").removeprefix(f"{path}: ")))
+                told = printable(str(error))
+                yield Problem(where, told.removeprefix(f"{where}: ").removeprefix(f"{printable(path)}: "))
                 continue
             row, usage, name = _place_in_fer2013(path.stem)
             split = top
