@@ -42,8 +42,7 @@ class Classifier:
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own classes, which share only this base
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"{path}: not an ONNX file that can be run ({reason})") from error
+            raise ModelError(f"{path}: not an ONNX file that can be run ({_one_line(error)})") from error
         described = session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
         if described is None:
             raise ModelError(f"{path}: an ONNX file, but none of mien's (no {SPEC_KEY} in its metadata)")
@@ -53,9 +52,14 @@ class Classifier:
             raise ModelError(f"{path}: {error}; export it again") from error
         classifier = cls(session, spec)
         try:
-            classifier.predict(np.zeros((1, *spec.crop.shape), np.uint8))
-        except Exception as error:
-            raise ModelError(f"{path}: the network does not do what the file says of it ({error})") from error
+            read = classifier.predict_once(np.zeros((2, *spec.crop.shape), np.uint8))
+        except Exception as error:  # as above
+            raise ModelError(f"{path}: the network does not take what the file says ({_one_line(error)})") from error
+        wanted = (2, len(spec.labels))
+        if read.shape != wanted or not np.allclose(read.sum(axis=1), 1, atol=1e-3) or read.min() < 0:
+            raise ModelError(
+                f"{path}: the network does not give probabilities {wanted} of {spec.labels}; export it again"
+            )
         return classifier
 
     def predict(self, crops: ImageArray) -> FloatArray:
@@ -81,3 +85,8 @@ class Classifier:
         """Return the network's own answer (N, L) for one batch of crops, the mirror image left aside."""
         read: FloatArray = self._session.run(None, {self._session.get_inputs()[0].name: crops})[0]
         return read
+
+
+def _one_line(error: Exception) -> str:
+    """Return an error's text without line breaks."""
+    return " ".join(str(error).split())

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.classify import Classifier
-from mien.errors import ImageError
+from mien.errors import ImageError, InputError
 from mien.faces.detect import Detector, make_detector
 from mien.media import read_image
 from mien.preprocess import preprocess
@@ -57,7 +57,10 @@ class Recognizer:
 
         on_error: called with a picture that cannot be decoded and the reason; [] is yielded in its place.  Without it
         the ImageError is raised.
+        Raises InputError where `sources` is one picture: `read` is for that.
         """
+        if isinstance(sources, str | bytes | Path) or (isinstance(sources, np.ndarray) and sources.ndim == 3):
+            raise InputError(f"read_many takes several pictures, got one ({type(sources).__name__}); use read for that")
         waiting: list[tuple[list[Face], ImageArray]] = []
         faces_waiting = 0
         for source in sources:
