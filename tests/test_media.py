@@ -209,6 +209,16 @@ def test_a_path_that_leads_to_no_picture_is_refused(path: str, tmp_path: Path, m
         read_image(tmp_path)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names there are text")
+def test_a_name_that_would_steer_a_terminal_is_told_in_one_line(tmp_path: Path) -> None:
+    for name in (b"two\nlines.jpg", b"bell\x07.jpg", b"not utf-8 \xff.jpg"):
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        path.write_bytes(b"no picture")
+        with pytest.raises(ImageError) as refused:
+            read_image(path)
+        assert str(refused.value).isprintable()
+
+
 JPEG = encoded(Image.fromarray(COLOUR), "JPEG", exif=Image.Exif())
 PNG = encoded(Image.fromarray(COLOUR), "PNG")
 SOURCES = {

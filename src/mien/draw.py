@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from mien.types import Face, ImageArray, Reading
 
@@ -23,7 +24,12 @@ COLOURS = {
     "neutral": "#56B4E9",
     "contempt": "#999999",
 }
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+SMALLEST_FONT_PX = 6.0  # below it letters cannot be told apart
 BLUR_CELLS = 6  # a blurred face is brought down to so many cells a side before it is smoothed
+
+
+Rectangle = tuple[float, float, float, float]  # x0, y0, x1, y1
 
 
 def annotate(image_rgb: ImageArray, readings: Sequence[Reading], *, blur_faces: bool = False) -> ImageArray:
@@ -37,22 +43,73 @@ def annotate(image_rgb: ImageArray, readings: Sequence[Reading], *, blur_faces: 
             _blur(blurred, reading.face)
     picture = Image.fromarray(blurred)
     canvas = ImageDraw.Draw(picture)
-    longest = max(picture.size)
-    line = max(1, round(longest / 400))
-    font = ImageFont.load_default(size=max(10, longest / 50))
+    line = max(1, math.ceil(max(picture.size) / 500))
     for reading in readings:
-        colour = COLOURS.get(reading.expression, "#FFFFFF")
-        x0, y0, x1, y1 = (float(value) for value in reading.face.box_xyxy)
-        canvas.rectangle((x0, y0, x1, y1), outline=colour, width=line)
-        text = f"{reading.expression} {100 * reading.confidence:.0f}%"
-        left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
-        width, height = right - left + 4 * line, bottom - top + 4 * line
-        # Above the box where there is room, else inside it; never beyond the picture.
-        x = min(max(x0, 0), max(picture.width - width, 0))
-        y = y0 - height if y0 >= height else max(y0, 0)
-        canvas.rectangle((x, y, x + width, y + height), fill=colour)
-        canvas.text((x + 2 * line - left, y + 2 * line - top), text, fill="black", font=font)
-    return np.asarray(picture)
+        canvas.rectangle(_box(reading), outline=_colour(reading), width=line)
+    taken = [_box(reading) for reading in readings]
+    for reading in readings:  # after all boxes, so that none cuts through a label
+        taken += _label(canvas, reading, taken, 2 * line)
+    return np.array(picture)
+
+
+def _colour(reading: Reading) -> str:
+    """Return the colour of a reading's expression."""
+    return COLOURS.get(reading.expression, "#FFFFFF")
+
+
+def _box(reading: Reading) -> Rectangle:
+    """Return the box of a reading's face."""
+    x0, y0, x1, y1 = (float(value) for value in reading.face.box_xyxy)
+    return x0, y0, x1, y1
+
+
+def _label(
+    canvas: ImageDraw.ImageDraw, reading: Reading, taken: Sequence[Rectangle], pad: int
+) -> tuple[Rectangle] | tuple[()]:
+    """Draw what a reading says at its box, where it hides least of what is taken; return where, if anywhere."""
+    text = f"{reading.expression} {100 * reading.confidence:.0f}%"
+    x0, y0, x1, y1 = _box(reading)
+    font = _font(canvas, text, x1 - x0, pad)
+    if font is None:
+        return ()
+    picture_width, picture_height = canvas.im.size
+    left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
+    width, height = right - left + 2 * pad, bottom - top + 2 * pad
+    # Above the box, below it, inside it at the top or the bottom, flush with its left or its right side.
+    xs = [min(max(x, 0.0), max(picture_width - width, 0.0)) for x in (x0, x1 - width)]
+    ys = [y0 - height, y1, max(y0, 0.0), min(y1, picture_height) - height]
+    places = [(x, y, x + width, y + height) for y in ys for x in xs if 0 <= y <= picture_height - height]
+    place = min(
+        places or [(xs[0], 0.0, xs[0] + width, height)], key=lambda place: sum(_shared(place, box) for box in taken)
+    )
+    colour = _colour(reading)
+    canvas.rectangle(place, fill=colour)
+    dark = np.dot(ImageColor.getrgb(colour)[:3], LUMA) < 110
+    canvas.text((place[0] + pad - left, place[1] + pad - top), text, fill="white" if dark else "black", font=font)
+    return (place,)
+
+
+def _font(
+    canvas: ImageDraw.ImageDraw, text: str, face_px: float, pad: int
+) -> ImageFont.FreeTypeFont | ImageFont.ImageFont | None:
+    """Return the font for a label: as the face is large, to be read where the whole picture is seen, and to fit in.
+
+    None where the picture is too small for anything that can be read.
+    """
+    width, height = canvas.im.size
+    longest = min(max(width, height), 5 * min(width, height))  # of a panorama not all is looked at at once
+    size = min(max(12.0, longest / 150, min(face_px / 6, longest / 40)), height / 2)
+    if size >= SMALLEST_FONT_PX:
+        wide = canvas.textlength(text, font=ImageFont.load_default(size)) + 2 * pad
+        size *= min(1.0, width / wide)
+    return ImageFont.load_default(size) if size >= SMALLEST_FONT_PX else None
+
+
+def _shared(first: Rectangle, second: Rectangle) -> float:
+    """Return the area that two rectangles share."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    return max(width, 0.0) * max(height, 0.0)
 
 
 def _blur(image_rgb: ImageArray, face: Face) -> None:

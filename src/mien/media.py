@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.Image import Transpose
 
 from mien.errors import ImageError, InputError
-from mien.files import atomic_path
+from mien.files import atomic_path, printable
 from mien.types import ImageArray
 
 __all__ = ["MAX_PIXELS", "find_images", "image_suffixes", "read_image", "write_image"]
@@ -61,11 +61,12 @@ def read_image(source: str | Path | bytes | ImageArray) -> ImageArray:
         return source
     if isinstance(source, bytes):
         return _read(io.BytesIO(source), "picture")
+    name = printable(source)
     try:
         with Path(source).open("rb") as file:  # of a pipe all is read: decoders go back and forth
-            return _read(file if file.seekable() else io.BytesIO(file.read()), str(source))
+            return _read(file if file.seekable() else io.BytesIO(file.read()), name)
     except (OSError, ValueError) as error:
-        raise ImageError(f"{source}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
 def _read(file: IO[bytes], name: str) -> ImageArray:

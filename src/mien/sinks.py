@@ -1,15 +1,15 @@
-"""Readings to files: JSON lines, CSV, Parquet.  One row is one face.
+r"""Readings to files: JSON lines, CSV, Parquet.  One row is one face.
 
 A JSON line holds source, frame, time_s, face, track, box [x0, y0, x1, y1], detector_score, expression, confidence and
 probabilities {label: p}.  CSV and Parquet hold the same, flat: box_x0 ... box_y1 and one column p_LABEL a label.  For a
 picture frame, time_s and track are null (empty in CSV); face counts the faces of the picture from 0, the largest first.
+Bytes of a file's name that are not UTF-8 stand in source as \xNN.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import IO, Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mien.errors import InputError
 from mien.files import atomic_path
 from mien.types import Reading
 
@@ -36,13 +37,13 @@ class Sink(Protocol):
 def to_row(source: str, face: int, reading: Reading) -> Row:
     """Return the row of one face of a picture, in the keys and the order of a JSON line."""
     return {
-        "source": os.fsencode(source).decode("utf-8", "replace"),
+        "source": source.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
         "frame": None,
         "time_s": None,
         "face": face,
         "track": None,
         "box": [round(float(value), 2) for value in reading.face.box_xyxy],
-        "detector_score": round(reading.face.score, 4),
+        "detector_score": round(float(reading.face.score), 4),
         "expression": reading.expression,
         "confidence": round(reading.confidence, 6),
         "probabilities": {label: round(share, 6) for label, share in reading.probabilities.items()},
@@ -78,21 +79,32 @@ class CsvSink:
 class ParquetSink:
     """A Parquet file with one row a face."""
 
+    GROUP = 10_000  # rows that are collected before they are written: each write is a row group with its own statistics
+
     def __init__(self, path: Path, labels: Sequence[str]) -> None:
         """Open the file; `close` completes it."""
         kinds = {"source": pa.string(), "frame": pa.int64(), "face": pa.int64(), "track": pa.int64()}
         kinds["expression"] = pa.string()
         self._schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in _columns(labels)])
         self._writer = pq.ParquetWriter(path, self._schema)
+        self._waiting: list[Row] = []
 
     def write(self, rows: Sequence[Row]) -> None:
         """Add the rows."""
-        if rows:
-            self._writer.write_table(pa.Table.from_pylist([_flat(row) for row in rows], self._schema))
+        self._waiting += [_flat(row) for row in rows]
+        if len(self._waiting) >= self.GROUP:
+            self._write_waiting()
 
     def close(self) -> None:
         """Complete the file."""
+        if self._waiting:
+            self._write_waiting()
         self._writer.close()
+
+    def _write_waiting(self) -> None:
+        """Write what is collected."""
+        self._writer.write_table(pa.Table.from_pylist(self._waiting, self._schema))
+        self._waiting = []
 
 
 _TEXT_SINKS: dict[str, Callable[[IO[str], Sequence[str]], Sink]] = {"jsonl": JsonLinesSink, "csv": CsvSink}
@@ -106,8 +118,12 @@ def open_sink(target: Path | IO[str], kind: str, labels: Sequence[str]) -> Itera
     """Yield a sink of a format in FORMATS to a path or, for text formats, to an open file.
 
     labels: in the model's order.  The file of a path appears when the block ends well, and not otherwise.
-    Raises OutputError where it cannot be written.
+    Raises InputError for another format or Parquet to an open file, OutputError where it cannot be written.
     """
+    if kind not in FORMATS or (kind == "parquet" and not isinstance(target, Path)):
+        raise InputError(
+            f"{kind!r} cannot be written to {target}; expected one of {', '.join(FORMATS)}, parquet to a path"
+        )
     with ExitStack() as stack:
         if not isinstance(target, Path):
             yield _TEXT_SINKS[kind](target, labels)
