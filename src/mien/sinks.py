@@ -67,12 +67,15 @@ class CsvSink:
     """A header and one line a face."""
 
     def __init__(self, file: IO[str], labels: Sequence[str]) -> None:
-        """Write to an open text file, the header at once."""
+        """Write to an open text file, the header with the first rows, be they none."""
         self._writer = csv.DictWriter(file, _columns(labels), lineterminator="\n")
-        self._writer.writeheader()
+        self._begun = False
 
     def write(self, rows: Sequence[Row]) -> None:
         """Add the rows."""
+        if not self._begun:
+            self._writer.writeheader()
+            self._begun = True
         self._writer.writerows(_flat(row) for row in rows)
 
 
@@ -125,16 +128,18 @@ def open_sink(target: Path | IO[str], kind: str, labels: Sequence[str]) -> Itera
             f"{kind!r} cannot be written to {target}; expected one of {', '.join(FORMATS)}, parquet to a path"
         )
     with ExitStack() as stack:
-        if not isinstance(target, Path):
-            yield _TEXT_SINKS[kind](target, labels)
-            return
-        temporary = stack.enter_context(atomic_path(target))
         if kind == "parquet":
-            sink = ParquetSink(temporary, labels)
-            stack.callback(sink.close)
-            yield sink
-        else:
-            yield _TEXT_SINKS[kind](stack.enter_context(temporary.open("w", encoding="utf-8", newline="")), labels)
+            parquet = ParquetSink(stack.enter_context(atomic_path(Path(str(target)))), labels)
+            stack.callback(parquet.close)
+            yield parquet
+            return
+        file = target
+        if isinstance(file, Path):
+            temporary = stack.enter_context(atomic_path(file))
+            file = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
+        sink = _TEXT_SINKS[kind](file, labels)
+        yield sink
+        sink.write([])  # the header, where nothing else was written
 
 
 def _columns(labels: Sequence[str]) -> list[str]:

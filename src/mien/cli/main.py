@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
 import typer
+from rich.text import Text
 
 from mien import __version__
 from mien.cli import data, evaluate, models, recognize, train
@@ -37,13 +45,35 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main() -> None:
     """Run the command line; exit code 0: done, 1: done but for some bad files, 2: not done, and one line says why."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # where the disk is full or the reader has gone, it shows here at the latest
     except MienError as error:
-        err.print(f"mien: {error}", markup=False)
-        raise SystemExit(2) from None
+        _leave(str(error))
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRAS:
+        needed = (error.name or "").partition(".")[0]
+        if needed not in _EXTRAS:
             raise
-        err.print(f"mien: this command needs {error.name}; pip install 'mien[{_EXTRAS[error.name]}]'", markup=False)
-        raise SystemExit(2) from None
+        _leave(f"this command needs {needed}; pip install 'mien[{_EXTRAS[needed]}]'")
+    except BrokenPipeError:  # as in `mien ... | head`: no error, but nobody is there to be told
+        _drop_stdout()
+        raise SystemExit(1) from None
+    except OSError as error:
+        _drop_stdout()
+        _leave(f"{error.filename or 'the output'}: {error.strerror or error}")
+
+
+def _leave(why: str) -> NoReturn:
+    """Tell why nothing could be done and leave with exit code 2."""
+    err.print(Text(f"mien: {why}"))
+    raise SystemExit(2) from None
+
+
+def _drop_stdout() -> None:
+    """Let what is still buffered for stdout go nowhere, or Python would complain once more at its end."""
+    with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
