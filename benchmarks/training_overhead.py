@@ -90,9 +90,7 @@ def bare_loop(recipe: Recipe, data: TrainingData, device: torch.device) -> Calla
 def training_loop(recipe: Recipe, data: TrainingData, device: torch.device) -> Callable[[], object]:
     """Return one epoch of STEPS steps as `mien train` runs it."""
     state = start(recipe, spec_of(recipe, data), device)
-    return lambda: train_epoch(
-        state.network, state.averaged, state.optimiser, recipe, data, 1, device, lambda *_: None
-    )
+    return lambda: train_epoch(state.network, state.averaged, state.optimiser, recipe, data, 1, device, lambda *_: None)
 
 
 def spec_of(recipe: Recipe, data: TrainingData) -> ModelSpec:
