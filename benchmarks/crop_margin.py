@@ -47,7 +47,7 @@ def main() -> None:
 
 def find(detector: dlib.fhog_object_detector, face: np.ndarray) -> np.ndarray | None:
     """Return the mean box (4,) in pixels of the face picture, over the enlargements; None where nothing was found."""
-    framed = cv2.copyMakeBorder(face, *[BORDER_PX] * 4, cv2.BORDER_REPLICATE)
+    framed = np.pad(face, BORDER_PX, mode="edge")
     found = []
     for factor in ENLARGEMENTS:
         enlarged = cv2.resize(framed, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
