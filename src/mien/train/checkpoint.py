@@ -46,7 +46,9 @@ def load(path: str | Path) -> dict[str, Any]:
             warnings.simplefilter("ignore", UserWarning)  # of pickles that are none of torch's
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # whose text advises to load the file as code
-        raise ModelError(f"{path}: no tensors and plain values alone; expected a .pt of mien train") from error
+        raise ModelError(
+            f"{path}: damaged or not a checkpoint (not tensors and plain values alone); expected a .pt of mien train"
+        ) from error
     except Exception as error:  # bytes that are not ours can make the unpickler raise anything
         raise ModelError(
             f"{path}: damaged or not a checkpoint ({first_line(error)}); expected a .pt of mien train"
