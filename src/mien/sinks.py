@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -123,23 +123,23 @@ def open_sink(target: Path | IO[str], kind: str, labels: Sequence[str]) -> Itera
     labels: in the model's order.  The file of a path appears when the block ends well, and not otherwise.
     Raises InputError for another format or Parquet to an open file, OutputError where it cannot be written.
     """
-    if kind not in FORMATS or (kind == "parquet" and not isinstance(target, Path)):
-        raise InputError(
-            f"{kind!r} cannot be written to {target}; expected one of {', '.join(FORMATS)}, parquet to a path"
-        )
-    with ExitStack() as stack:
-        if kind == "parquet":
-            parquet = ParquetSink(stack.enter_context(atomic_path(Path(str(target)))), labels)
-            stack.callback(parquet.close)
-            yield parquet
-            return
-        file = target
-        if isinstance(file, Path):
-            temporary = stack.enter_context(atomic_path(file))
-            file = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
-        sink = _TEXT_SINKS[kind](file, labels)
-        yield sink
-        sink.write([])  # the header, where nothing else was written
+    if kind == "parquet" and isinstance(target, Path):
+        with atomic_path(target) as temporary, closing(ParquetSink(temporary, labels)) as sink:
+            yield sink
+    elif kind in _TEXT_SINKS and isinstance(target, Path):
+        with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            yield from _text_sink(file, kind, labels)
+    elif kind in _TEXT_SINKS and not isinstance(target, Path):
+        yield from _text_sink(target, kind, labels)
+    else:
+        raise InputError(f"{kind!r} cannot be written to {target}; expected {', '.join(FORMATS)}, parquet to a path")
+
+
+def _text_sink(file: IO[str], kind: str, labels: Sequence[str]) -> Iterator[Sink]:
+    """Yield a sink of a text format; where nothing was written, the header is."""
+    sink = _TEXT_SINKS[kind](file, labels)
+    yield sink
+    sink.write([])
 
 
 def _columns(labels: Sequence[str]) -> list[str]:

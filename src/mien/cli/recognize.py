@@ -39,7 +39,10 @@ class Format(StrEnum):
 
 
 def recognize(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures and folders of pictures.")],
+    # readable=False: one picture that may not be read is told as any other bad one, and the rest is done.
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Pictures and folders of pictures.", readable=False)
+    ],
     fmt: Annotated[Format | None, typer.Option("--format", help="What comes out.")] = None,
     out_path: Annotated[Path | None, typer.Option("--out", help="Write to this file or folder, not to stdout.")] = None,
     annotate: Annotated[
@@ -54,8 +57,9 @@ def recognize(
 
     Example: mien recognize holiday/ --format csv --out readings.csv --annotate annotated/
 
-    A picture without a face gives no line and is no error.  Exit code 0: all read; 1: some pictures could not be read,
-    the rest are done; 2: nothing could be done.  Nothing is uploaded and nothing is kept but what you ask for.
+    A picture without a face gives no line and is no error.
+    Exit code 0: all read; 1: some pictures could not be read, the rest are done; 2: nothing could be done.
+    Nothing is uploaded and nothing is kept but what you ask for.
     """
     if blur_faces and annotate is None:
         raise InputError("--blur-faces is for the copies that --annotate DIR writes; name a folder")
@@ -155,19 +159,20 @@ def _below(folder: Path, above: Path) -> Path | None:
 
 
 def _copies(pictures: list[tuple[Path, Path]], folder: Path) -> dict[Path, Path]:
-    """Return the annotated copy's path of each picture: no two the same, none a picture that is read."""
+    """Return the annotated copy's path of each picture: no two the same, and none a file of a folder that is read."""
 
     def key(path: Path) -> str:
         return str(path.resolve()).casefold()  # as a file system may tell no cases apart
 
     make_folder(folder)
     taken = {key(path) for path, _ in pictures}
+    sources = {path.parent.resolve() for path, _ in pictures}
     used: Counter[Path] = Counter()
     copies: dict[Path, Path] = {}
     for path, below in pictures:
         suffix = below.suffix if below.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp") else ".png"
         first = copy = folder / below.with_suffix(suffix)
-        while key(copy) in taken:
+        while key(copy) in taken or (copy.exists() and copy.parent.resolve() in sources):
             used[first] += 1
             copy = first.with_name(f"{first.stem}-{used[first] + 1}{suffix}")
         taken.add(key(copy))
