@@ -24,6 +24,8 @@ clean:
 	rm -rf .venv demo-out build dist
 
 .venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'mien wants Python 3.11 or newer; name one: make demo PYTHON=python3.12' >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	touch $@
 

@@ -23,7 +23,7 @@ from mien.data.manifest import Manifest, write
 from mien.spec import CropSpec, ModelSpec
 from mien.train.config import Recipe, read_recipe
 from mien.train.dataset import TrainingData, load
-from mien.train.devices import describe, find_device, find_precision
+from mien.train.devices import autocast, describe, find_device, find_layout, find_precision
 from mien.train.fit import start, train_epoch
 from mien.train.losses import cross_entropy
 from mien.train.network import normalise, to_input
@@ -69,14 +69,13 @@ def bare_loop(recipe: Recipe, data: TrainingData, device: torch.device) -> Calla
     """Return STEPS forward and backward passes with the optimiser's step on one batch that is ready."""
     state = start(recipe, spec_of(recipe, data), device)
     crops, targets = data.train.batch(np.arange(recipe.optimiser.batch_size))
-    inputs = normalise(to_input(crops.to(device)), data.crop).contiguous(memory_format=torch.channels_last)
+    inputs = normalise(to_input(crops.to(device)), data.crop).contiguous(memory_format=find_layout(device))
     targets = targets.to(device)
-    precision = find_precision(device)
 
     def work() -> None:
         state.network.train()
         for _ in range(STEPS):
-            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            with autocast(device):
                 logits = state.network(inputs)
             loss = cross_entropy(logits, targets)
             state.optimiser.zero_grad(set_to_none=True)

@@ -359,3 +359,21 @@ def test_only_formats_that_are_decoded_count_as_pictures() -> None:
     assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp"} <= known
     assert not {".pdf", ".eps", ".ps", ".mpg", ".h5", ".wmf", ".txt", ".mp4", ""} & known
     assert all(suffix == suffix.lower() for suffix in known)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_white_of_deep_grey_is_the_largest_value_of_the_bits_that_are_used(bits: int) -> None:
+    ramp = np.linspace(0, 2**bits - 1, 32 * 48).round().astype(np.uint16).reshape(32, 48)
+    read = read_image(encoded(Image.fromarray(ramp), "PNG"))
+    assert (int(read.min()), int(read.max())) == (0, 255)
+    assert np.abs(read[..., 0] - ramp * (255 / (2**bits - 1))).max() <= 0.5
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_the_bytes_of_a_file_may_come_in_any_kind_of_buffer(kind: type, portrait: Path) -> None:
+    assert np.array_equal(read_image(kind(portrait.read_bytes())), read_image(portrait))
+
+
+def test_what_is_no_path_bytes_or_array_is_refused_with_what_was_wanted() -> None:
+    with pytest.raises(ImageError, match="expected a path, the bytes of a picture or an RGB array; got int"):
+        read_image(7)  # type: ignore[arg-type]

@@ -9,21 +9,14 @@ import cv2
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from mien.labels import FERPLUS
 from mien.types import Face, ImageArray, Reading
 
 __all__ = ["annotate"]
 
 #: Okabe and Ito's colours, which people with any colour vision tell apart.
-COLOURS = {
-    "angry": "#D55E00",
-    "disgust": "#009E73",
-    "fear": "#CC79A7",
-    "happy": "#F0E442",
-    "sad": "#0072B2",
-    "surprise": "#E69F00",
-    "neutral": "#56B4E9",
-    "contempt": "#999999",
-}
+_HUES = ("#D55E00", "#009E73", "#CC79A7", "#F0E442", "#0072B2", "#E69F00", "#56B4E9", "#999999")
+COLOURS = dict(zip(FERPLUS, _HUES, strict=True))
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 SMALLEST_FONT_PX = 6.0  # below it letters cannot be told apart
 BLUR_CELLS = 6  # a blurred face is brought down to so many cells a side before it is smoothed

@@ -35,6 +35,7 @@ _DECODING_ERRORS = (
 _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}
 #: Formats that do not hold RGB.
 _NOT_RGB = {"BLP", "MSP", "XBM"}
+_GREY_BITS = (8, 10, 12, 14, 16)  # that cameras and scanners give
 #: The EXIF tag of the orientation, and how a picture of each is turned upright (EXIF 2.3, section 4.6.4).
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -48,7 +49,7 @@ _UPRIGHT = {
 }
 
 
-def read_image(source: str | Path | bytes | ImageArray) -> ImageArray:
+def read_image(source: str | Path | bytes | bytearray | memoryview | ImageArray) -> ImageArray:
     """Return a picture as RGB uint8 (H, W, 3), turned upright by its EXIF orientation.
 
     source: a path, the bytes of a file, or an array that is RGB uint8 already.  Transparent pixels are laid on white,
@@ -59,8 +60,10 @@ def read_image(source: str | Path | bytes | ImageArray) -> ImageArray:
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
             raise ImageError(f"expected an RGB array (H, W, 3) of uint8; got {source.shape} of {source.dtype}")
         return source
-    if isinstance(source, bytes):
+    if isinstance(source, (bytes, bytearray, memoryview)):
         return _read(io.BytesIO(source), "picture")
+    if not isinstance(source, (str, Path)):
+        raise ImageError(f"expected a path, the bytes of a picture or an RGB array; got {type(source).__name__}")
     name = printable(source)
     try:
         with Path(source).open("rb") as file:  # of a pipe all is read: decoders go back and forth
@@ -123,15 +126,17 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _deep_grey(values: np.ndarray) -> Image.Image:
-    """Return grey values of more than 8 bits as 8-bit grey: 65535 is white, or 255 or 1.0 where none is larger."""
+    """Return grey values of more than 8 bits as 8-bit grey.
+
+    White is the largest value of 8, 10, 12, 14 or 16 bits, whichever is the first that no pixel exceeds, as files say
+    nothing of it; 1.0 in pictures of real numbers up to that.
+    """
     scaled = np.nan_to_num(values.astype(np.float32), copy=False, posinf=0.0, neginf=0.0)
     largest = float(scaled.max())
     if values.dtype.kind == "f" and largest <= 1.0:
         white = 1.0
-    elif values.dtype.kind == "f" and largest <= 255.0:
-        white = 255.0
     else:
-        white = max(65535.0, largest)
+        white = next((float(2**bits - 1) for bits in _GREY_BITS if largest < 2**bits), largest)
     scaled *= 255.0 / white
     return Image.fromarray(np.rint(np.clip(scaled, 0, 255, out=scaled), out=scaled).astype(np.uint8))
 

@@ -35,10 +35,11 @@ def enhance(crops: ImageArray, spec: CropSpec) -> ImageArray:
         enhance_grey = cv2.equalizeHist
     else:
         enhance_grey = cv2.createCLAHE(clipLimit=CLAHE_CLIP_LIMIT, tileGridSize=CLAHE_TILES).apply
-    if spec.colour == "grey":
-        return np.stack([enhance_grey(crop) for crop in crops]).astype(np.uint8, copy=False)
-    enhanced = np.empty_like(crops)
+    enhanced = np.empty(crops.shape, np.uint8)
     for index, crop in enumerate(crops):
+        if spec.colour == "grey":
+            enhanced[index] = enhance_grey(crop)
+            continue
         lab = cv2.cvtColor(crop, cv2.COLOR_RGB2LAB)
         lab[..., 0] = enhance_grey(np.ascontiguousarray(lab[..., 0]))
         enhanced[index] = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)

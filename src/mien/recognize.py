@@ -17,7 +17,7 @@ from mien.weights import catalogue
 
 __all__ = ["Recognizer", "Source"]
 
-Source = str | Path | bytes | ImageArray
+Source = str | Path | bytes | bytearray | memoryview | ImageArray
 
 
 class Recognizer:

@@ -22,7 +22,7 @@ from mien.errors import InputError
 from mien.files import atomic_path
 from mien.types import Reading
 
-__all__ = ["FORMATS", "Sink", "open_sink", "to_row"]
+__all__ = ["FORMATS", "Row", "Sink", "open_sink", "to_row"]
 
 Row = dict[str, Any]
 

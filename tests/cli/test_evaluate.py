@@ -113,6 +113,24 @@ def test_output_goes_where_it_is_asked_to(
     assert not list(Path.cwd().iterdir())
 
 
+@pytest.mark.parametrize("option", ["--out", "--results"])
+def test_places_that_cannot_be_written_are_told_before_the_work(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run, tmp_path: Path, option: str
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    code, told, said = run(make_model(), "--data", make_dataset(), option, tmp_path / "file" / "below" / "r.csv")
+    assert (code, told) == (2, "")
+    assert "cannot write there" in said
+    assert not list(Path.cwd().iterdir())
+
+
+def test_no_row_is_written_for_a_subset_of_nothing(make_dataset: MakeDataset, make_model: MakeModel, run: Run) -> None:
+    data = make_dataset()
+    make_twins(data, 28)
+    assert run(make_model(), "--data", data)[0] == 0
+    assert [row["subset"] for row in read_results("results/results.csv")] == ["all"]
+
+
 def test_of_labelled_pictures_the_face_is_found_and_a_missed_one_is_an_error(
     make_model: MakeModel, portrait: Path, run: Run, tmp_path: Path
 ) -> None:

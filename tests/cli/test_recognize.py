@@ -21,6 +21,7 @@ from PIL import Image
 
 import mien
 from mien.cli.main import main
+from mien.errors import ImageError
 from mien.labels import FER2013
 from mien.media import read_image, write_image
 from mien.recognize import Recognizer
@@ -247,6 +248,24 @@ def test_blurred_copies_show_nobody(run: Run, quick: list[str], tmp_path: Path) 
     assert np.abs(np.diff(blurred, axis=0)).mean() < 0.4 * np.abs(np.diff(shown, axis=0)).mean()
 
 
+def test_copies_in_which_nothing_could_be_blurred_are_counted(run: Run, quick: list[str]) -> None:
+    told = run("recognize", EXAMPLES, "--annotate", "copies", "--blur-faces", *quick[:2])
+    assert "nothing was blurred in 1 copy" in told.err
+
+
+def test_a_picture_that_changes_while_it_is_read_is_listed(
+    run: Run, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed(path: Path) -> ImageArray:
+        raise ImageError(f"{path}: gone")
+
+    monkeypatch.setattr("mien.cli.recognize.read_image", changed)
+    folder = album(tmp_path / "album", "a.png", "b.png")
+    told = run("recognize", folder / "a.png", "--annotate", "copies", "--format", "jsonl", *quick)
+    assert told.code in (1, 2)
+    assert "gone" in told.err
+
+
 def test_copies_carry_nothing_of_the_camera(run: Run, quick: list[str], tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010E] = "taken at home"
@@ -389,6 +408,7 @@ def test_options_that_contradict_each_other_are_one_line(run: Run, quick: list[s
     one_line(run("recognize", EXAMPLES, "--format", "parquet", *quick), "--out")
     one_line(run("recognize", EXAMPLES, "--format", "table", "--out", "a.txt", *quick), "table")
     one_line(run("recognize", EXAMPLES, "--blur-faces", *quick), "--annotate")
+    one_line(run("recognize", EXAMPLES, "--format", "csv", "--out", "a.jsonl", *quick), "let them agree")
     for name in ("portrait.jpg", "portrait.PNG"):
         one_line(run("recognize", EXAMPLES, "--out", name, *quick), "--annotate")
     assert files(Path()) == []
@@ -572,7 +592,7 @@ def test_a_command_whose_extra_is_missing_says_so_in_one_line(tmp_path: Path, co
     process = in_a_process(*command, before="sys.modules['torch'] = None", stdout=subprocess.PIPE, cwd=tmp_path)
     out, told = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, b"")
-    assert told == b"mien: this command needs torch; pip install 'mien[train]'\n"
+    assert told == b"mien: this command needs torch; install mien with its extra [train], as the README shows\n"
 
 
 def test_scenes_of_photographs_are_read_drawn_and_counted(run: Run, shared: Path) -> None:

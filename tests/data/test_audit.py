@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.data.audit import audit, group_identical, has_twin, write_datasheet
+from mien.data.audit import audit, group_identical, has_twin
+from mien.data.datasheet import write_datasheet
 from mien.data.manifest import Dataset, Manifest
 from mien.errors import OutputError
 from mien.labels import FER2013, FERPLUS, VOTES

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.data.audit import audit, write_datasheet
+from mien.data.audit import audit
+from mien.data.datasheet import write_datasheet
 from mien.data.manifest import read
 from mien.data.prepare import gather, prepare
 from mien.errors import DataError, OutputError

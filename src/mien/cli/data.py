@@ -35,6 +35,9 @@ def prepare(
     margin: Annotated[
         float, typer.Option(help="Added on each side of a found face, as a share of it.")
     ] = DEFAULT_CROP.margin,
+    offset: Annotated[
+        float, typer.Option(help="How far below the found face's centre the crop's lies, as a share of it.")
+    ] = DEFAULT_CROP.offset_y,
     colour: Annotated[str, typer.Option(help=" or ".join(COLOURS))] = DEFAULT_CROP.colour,
     seed: Annotated[int, typer.Option(help="Of the cut of validation, where the source has none.")] = 0,
 ) -> None:
@@ -50,7 +53,7 @@ def prepare(
     from mien.faces.detect import make_detector
 
     finder = make_detector(detector) if detector != "none" and is_labelled_faces(source) else None
-    crop = CropSpec(size_px=size, margin=margin, offset_y=DEFAULT_CROP.offset_y, colour=colour)
+    crop = CropSpec(size_px=size, margin=margin, offset_y=offset, colour=colour)
     with progress_bar("preparing", unit="faces") as advance:
         gathered = prepare_source(
             source,
@@ -89,7 +92,7 @@ def audit(
     """
     from mien.data import manifest as manifests
     from mien.data.audit import audit as audit_dataset
-    from mien.data.audit import write_datasheet
+    from mien.data.datasheet import write_datasheet
 
     dataset = manifests.read(folder)
     found = audit_dataset(dataset)

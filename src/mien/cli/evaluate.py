@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+DEFAULT_OUT = Path(".runs/evaluate")
+
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="A shipped model's name, or an ONNX file.")],
@@ -50,12 +52,14 @@ def evaluate(
     from mien.data.manifest import SPLITS
     from mien.evaluate.report import add_to_results, draw_confusion, read_results, write_confusion
     from mien.evaluate.score import predict_split, score, write_samples
-    from mien.files import sha256_of
+    from mien.files import check_folder, sha256_of
     from mien.weights import catalogue
 
     if split not in SPLITS:
         raise InputError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
-    read_results(results)  # a file that the scores cannot be added to is told of now, not after the work
+    read_results(results)  # what cannot be written is told of now, not after the work
+    check_folder(results.parent)
+    check_folder(out_dir or DEFAULT_OUT)
     classifier = Classifier.load(model)
     spec, model_sha256 = classifier.spec, sha256_of(catalogue.find(model))
     dataset, found_by = _open(data, spec.crop, detector, split)
@@ -64,14 +68,14 @@ def evaluate(
             classifier.predict, dataset, split, labels=spec.labels, crop=spec.crop, on_progress=advance
         )
     subsets = {"all": score(table)}
-    if table.train_twin.any():
+    if table.train_twin.any() and not table.train_twin.all():
         subsets["no train twin"] = score(table, ~table.train_twin)
     name = data.resolve().name
     title = f"{spec.name} on {name}, {split}"
     _show(subsets, title)
 
     plain = "-".join(re.sub(r"[^\w.-]+|^\.+", "_", part) for part in (spec.name, name, split))
-    folder = out_dir or Path(".runs/evaluate") / plain
+    folder = out_dir or DEFAULT_OUT / plain
     write_samples(folder / "samples.csv", table)
     write_confusion(folder / "confusion.csv", subsets["all"])
     draw_confusion(folder / "confusion.png", subsets["all"], title=title)

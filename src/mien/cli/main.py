@@ -20,7 +20,7 @@ from mien.errors import MienError
 __all__ = ["app", "main"]
 
 #: Modules that only the extra brings.
-_EXTRAS = {"torch": "train", "onnx": "train", "onnxscript": "train", "matplotlib": "train"}
+_EXTRAS = {"torch": "train", "onnx": "train", "onnxscript": "train", "matplotlib": "train", "scipy": "train"}
 
 app = typer.Typer(
     name="mien",
@@ -58,7 +58,7 @@ def main() -> None:
         needed = (error.name or "").partition(".")[0]
         if needed not in _EXTRAS:
             raise
-        _leave(f"this command needs {needed}; pip install 'mien[{_EXTRAS[needed]}]'")
+        _leave(f"this command needs {needed}; install mien with its extra [{_EXTRAS[needed]}], as the README shows")
     except BrokenPipeError:  # as in `mien ... | head`: no error, but nobody is there to be told
         _drop_stdout()
         raise SystemExit(1) from None

@@ -51,7 +51,9 @@ def recognize(
     model: Annotated[str, typer.Option(help="A shipped model's name, or an ONNX file.")] = catalogue.DEFAULT,
     detector: Annotated[str, typer.Option(help=f"What finds the faces: {DETECTORS}.")] = "dlib",
     min_face: Annotated[float | None, typer.Option(help="Smallest face to look for, in pixels.")] = None,
-    blur_faces: Annotated[bool, typer.Option("--blur-faces", help="Make faces unrecognizable in the copies.")] = False,
+    blur_faces: Annotated[
+        bool, typer.Option("--blur-faces", help="Blur the faces that are found in the copies.")
+    ] = False,
 ) -> None:
     """Read the expression of every face in pictures.
 
@@ -80,7 +82,10 @@ def recognize(
                 faces += len(readings)
                 empty += not readings
             if path in copies and path not in bad:
-                write_image(copies[path], draw_readings(read_image(path), readings, blur_faces=blur_faces))
+                try:
+                    write_image(copies[path], draw_readings(read_image(path), readings, blur_faces=blur_faces))
+                except ImageError as error:  # it has changed since it was read
+                    bad[path] = error
             go(number)
         if len(bad) == len(pictures):
             raise _nothing_read(list(bad.values()))
@@ -89,15 +94,17 @@ def recognize(
     summary += f"; {len(bad)} not read" if bad else ""
     summary += f"; {_count(left_out, 'other file')} left out" if left_out else ""
     err.print(Text(summary + (f"; annotated copies in {annotate}" if annotate else "")))
-    for error in bad.values():
-        err.print(Text(f"not read: {error}"))
+    if blur_faces and empty:
+        err.print(f"nothing was blurred in {_count(empty, 'copy', 'copies')} in which no face was found: look at them")
+    for why in bad.values():
+        err.print(Text(f"not read: {why}"))
     if bad:
         raise typer.Exit(1)
 
 
-def _count(number: int, what: str) -> str:
+def _count(number: int, what: str, several: str = "") -> str:
     """Return so many of a thing in words."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{number} {what}" if number == 1 else f"{number} {several or what + 's'}"
 
 
 def _nothing_read(bad: list[ImageError]) -> InputError:
@@ -119,6 +126,8 @@ def _output(fmt: Format | None, out_path: Path | None) -> tuple[Format, Path | N
         raise InputError(f"{out_path}: --out is for the readings; pictures are written with --annotate FOLDER")
     if kind is Format.TABLE:
         raise InputError("a table is for the terminal; with --out choose --format jsonl, csv or parquet")
+    if suffix in FORMATS and suffix != kind and not out_path.is_dir():
+        raise InputError(f"{out_path}: the name says {suffix}, but --format says {kind}; let them agree")
     if out_path.is_dir() or (not suffix and not out_path.exists()):
         return kind, out_path / f"readings.{kind}"
     return kind, out_path

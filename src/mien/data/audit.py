@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import html
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from mien.data.manifest import SPLITS, Dataset
-from mien.files import atomic_folder
 from mien.labels import FERPLUS
 from mien.types import BoolArray, ImageArray, IntArray
 
-__all__ = ["Audit", "audit", "group_identical", "has_twin", "write_datasheet"]
-
-DATASHEET_NAME = "datasheet.html"
-AUDIT_NAME = "audit.json"
-CONFLICTS_LISTED = 200
+__all__ = ["Audit", "audit", "group_identical", "has_twin"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,81 +91,3 @@ def _fingerprint(crop: ImageArray) -> bytes:
 def _is_constant(crop: ImageArray) -> bool:
     """Return whether all pixels are alike."""
     return bool((crop == crop[:1, :1]).all())
-
-
-def write_datasheet(dataset: Dataset, found: Audit, folder: str | Path) -> Path:
-    """Write `datasheet.html`, a page for people, and `audit.json`, the same for programs; return the page's path."""
-    fields = {name: getattr(found, name) for name in Audit.__slots__}
-    manifest = dataset.manifest
-    fields = {"sha256": manifest.sha256, "crops": len(manifest), "crop": manifest.crop.to_json(), **fields}
-    with atomic_folder(folder) as temporary:
-        (temporary / AUDIT_NAME).write_text(json.dumps(fields, indent=1), encoding="utf-8")
-        (temporary / DATASHEET_NAME).write_text(_page(dataset, found), encoding="utf-8")
-    return Path(folder) / DATASHEET_NAME
-
-
-def _page(dataset: Dataset, found: Audit) -> str:
-    """Return the datasheet as one HTML page that needs nothing else."""
-    manifest = dataset.manifest
-    licences = sorted({licence for licence in manifest.licence if licence}) or ["not stated by the source"]
-    people = {person for person in manifest.person if person}
-    totals = {split: sum(counts) for split, counts in found.balance.items()}
-    balance = [["", *found.labels, "all"]]
-    for split, counts in found.balance.items():
-        shares = [f"{count:,} ({100 * count / max(1, totals[split]):.1f}%)" for count in counts]
-        balance.append([split, *shares, f"{totals[split]:,}"])
-    twins = [["crops of", *(f"with an identical one in {split}" for split in SPLITS), "repeated within"]]
-    for split in SPLITS:
-        across = [f"{found.twins[split][other]:,}" if other != split else "" for other in SPLITS]
-        twins.append([split, *across, f"{found.identical_within[split]:,}"])
-    largest = max((count for counts in found.balance.values() for count in counts), default=0) or 1
-    bars = "".join(
-        f"<h3>{split}</h3>"
-        + "".join(
-            f'<div class="row"><span>{label}</span><i style="width:{60 * count / largest:.2f}%"></i>{count:,}</div>'
-            for label, count in zip(found.labels, counts, strict=True)
-        )
-        for split, counts in found.balance.items()
-        if totals[split]
-    )
-    conflicts = "".join(f"<li>{html.escape(' | '.join(group))}</li>" for group in found.conflicts[:CONFLICTS_LISTED])
-    unlisted = max(0, len(found.conflicts) - CONFLICTS_LISTED)
-    facts = [
-        ["crops", f"{len(manifest):,} of {'x'.join(map(str, manifest.crop.shape))} pixels, {manifest.crop.colour}"],
-        ["people or clips named", f"{len(people):,}"],
-        ["rows with votes", f"{found.voted:,}"],
-        ["rows without a face", f"{found.missed:,}"],
-        ["groups of identical crops", f"{found.groups:,}, of which {len(found.conflicts):,} carry different labels"],
-        ["constant crops", f"{len(found.constant):,}: {', '.join(found.constant[:20])}" if found.constant else "none"],
-        ["licence", ", ".join(licences)],
-        ["decided in preparing", "; ".join(manifest.notes) or "nothing"],
-        ["SHA-256", manifest.sha256],
-    ]
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Datasheet</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
-table {{ border-collapse: collapse; margin: 1rem 0; }} td, th {{ border: 1px solid #8886; padding: .3rem .6rem; }}
-td:not(:first-child) {{ text-align: right; }} .facts td {{ text-align: left; overflow-wrap: anywhere; }}
-.row {{ display: flex; gap: .5rem; align-items: center; }} .row span {{ width: 6rem; }}
-.row i {{ background: #0072B2; height: 1rem; }} :root {{ color-scheme: light dark; }}
-</style>
-<h1>Datasheet</h1>
-{_table(facts, "facts", header=False)}
-<h2>Class balance</h2>
-{_table(balance)}{bars}
-<h2>Identical crops</h2>
-<p>A crop of test or val that stands in train as well has been seen in training: scores on it say little.</p>
-{_table(twins)}
-<h2>Identical crops with different labels</h2>
-<ul>{conflicts or "<li>none</li>"}</ul>{f"<p>and {unlisted:,} more groups, in {AUDIT_NAME}</p>" if unlisted else ""}
-"""
-
-
-def _table(rows: list[list[str]], kind: str = "", *, header: bool = True) -> str:
-    """Return rows as an HTML table, the first of them its header."""
-    lines = []
-    for number, row in enumerate(rows):
-        tag = "th" if header and number == 0 else "td"
-        lines.append("<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>")
-    return f'<table class="{kind}">{"".join(lines)}</table>'

@@ -28,7 +28,7 @@ from mien.labels import FERPLUS, VOTES
 from mien.spec import CropSpec
 from mien.types import BoolArray, ImageArray, IntArray
 
-__all__ = ["SPLITS", "Dataset", "Manifest", "is_dataset", "read", "write"]
+__all__ = ["SPLITS", "Dataset", "Manifest", "digest", "is_dataset", "read", "write"]
 
 SPLITS = ("train", "val", "test")
 MANIFEST_NAME = "manifest.parquet"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.data.audit import AUDIT_NAME, DATASHEET_NAME
+from mien.data.datasheet import AUDIT_NAME, DATASHEET_NAME
 from mien.data.manifest import SPLITS, Dataset, Manifest, write
 from mien.data.sources import (
     Problem,

@@ -30,7 +30,6 @@ from mien.spec import CropSpec
 from mien.types import ImageArray
 
 __all__ = [
-    "FER2013_SIZE_PX",
     "Problem",
     "Sample",
     "Votes",

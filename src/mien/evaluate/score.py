@@ -78,8 +78,8 @@ def predict_split(
         raise DataError(f"the dataset has nothing in split {split}")
     if manifest.crop.geometry != crop.geometry:
         raise DataError(
-            f"the dataset's crops are cut otherwise ({manifest.crop.geometry}: size, margin, offset, colour) than the "
-            f"model wants ({crop.geometry}); prepare it again with those settings"
+            f"the dataset's crops are cut otherwise than the model wants; prepare it again with --size {crop.size_px} "
+            f"--margin {crop.margin:g} --offset {crop.offset_y:g} --colour {crop.colour}"
         )
     names = [FERPLUS[label] for label in manifest.label[rows]]
     if unknown := sorted(set(names) - set(labels)):

@@ -70,7 +70,7 @@ class OptimiserConfig:
     """Stochastic gradient descent and its schedule."""
 
     learning_rate: float = 0.01  # the paper's
-    schedule: str = "cosine"  # "cosine" down to zero, "step": halved ten times on the way, "constant"
+    schedule: str = "cosine"  # "cosine" down to zero, "step": halved nine times on the way, "constant"
     momentum: float = 0.9  # Nesterov's
     weight_decay: float = 5e-4
     batch_size: int = 64

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mien.files import atomic_path, write_text
 
-__all__ = ["COLUMNS", "draw_curves", "write_log"]
+__all__ = ["COLUMNS", "Row", "draw_curves", "write_log"]
 
 #: One row an epoch.  seconds: of the whole epoch, validation included; images_per_s: of its training part.
 COLUMNS = ("epoch", "learning_rate", "train_loss", "val_loss", "val_accuracy", "images_per_s", "seconds")

@@ -53,7 +53,7 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
 
 
 def describe(device: torch.device) -> str:
-    """Return the hardware of a run in a few words, for the results row."""
+    """Return the hardware of a run in a few words."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{torch.get_num_threads()} threads of a {platform.machine()} {device.type}"

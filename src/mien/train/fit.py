@@ -137,7 +137,7 @@ def start(recipe: Recipe, spec: ModelSpec, device: torch.device) -> State:
 def _prepare(folder: Path, recipe: Recipe) -> None:
     """Make the folder, write the recipe and remove what an earlier run was writing when it was killed."""
     make_folder(folder)
-    for name in FILES:
+    for name in (*FILES, "model.onnx"):
         for unfinished in folder.glob(f".{name}.*"):
             unfinished.unlink(missing_ok=True)
     if not (folder / "last.pt").is_file():
