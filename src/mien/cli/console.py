@@ -14,7 +14,7 @@ __all__ = ["err", "out", "progress_bar"]
 
 err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 # Where no terminal tells its width, tables are as wide as they need to be.
-out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 240)
+out = Console(highlight=False, emoji=False, width=None if sys.stdout and sys.stdout.isatty() else 240)
 
 Advance = Callable[..., None]
 
