@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from PIL import Image
 
 from mien.classify import Classifier
 from mien.cli import evaluate as command
-from mien.cli.main import main
 from mien.data.manifest import read, write
 from mien.evaluate.report import read_results
 from mien.files import sha256_of
@@ -30,21 +30,12 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(run_mien: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Return a function that runs `mien evaluate` in a folder of its own and gives (exit code, stdout, stderr)."""
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["mien", "evaluate", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main()
-        told = capfd.readouterr()
-        return int(left.value.code or 0), told.out, told.err
-
-    return call
+    return partial(run_mien, "evaluate")
 
 
 def make_twins(folder: Path, count: int) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mien.classify import Classifier
-from mien.cli.main import main
 from mien.data.manifest import read
 from mien.train import export as export_module
 from mien.train import fit as fit_module
@@ -32,18 +32,9 @@ batch_size = 7
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+def run(run_mien: Run) -> Run:
     """Return a function that runs `mien train` and gives (exit code, stdout, stderr)."""
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["mien", "train", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main()
-        told = capfd.readouterr()
-        return int(left.value.code or 0), told.out, told.err
-
-    return call
+    return partial(run_mien, "train")
 
 
 def write_recipe(folder: Path, *, name: str = "short", epochs: int = 1, file: str = "short.toml") -> Path:

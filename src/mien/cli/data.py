@@ -52,7 +52,7 @@ def prepare(
     from mien.data.prepare import prepare as prepare_source
     from mien.faces.detect import make_detector
 
-    finder = make_detector(detector) if detector != "none" and is_labelled_faces(source) else None
+    finder = make_detector(detector) if is_labelled_faces(source) else None
     crop = CropSpec(size_px=size, margin=margin, offset_y=offset, colour=colour)
     with progress_bar("preparing", unit="faces") as advance:
         gathered = prepare_source(

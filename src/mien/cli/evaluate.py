@@ -93,7 +93,7 @@ def _open(data: Path, crop: CropSpec, detector: str, split: str) -> tuple[Datase
     if is_dataset(data):
         return read(data), ""
     pictures = is_labelled_faces(data)
-    finder = make_detector(detector) if pictures and detector != "none" else None
+    finder = make_detector(detector) if pictures else None
     with progress_bar("finding faces" if pictures else "opening", unit="pictures") as advance:
         gathered = gather(data, crop=crop, detector=finder, split=split, on_progress=advance)
     return gathered.dataset, detector.partition(":")[0] if pictures else ""
