@@ -19,6 +19,7 @@ check: .venv/full
 
 bench: .venv/full
 	$(BIN)/python benchmarks/training_overhead.py
+	$(BIN)/python benchmarks/inference_speed.py
 
 clean:
 	rm -rf .venv demo-out build dist

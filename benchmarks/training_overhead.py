@@ -20,13 +20,14 @@ import numpy as np
 import torch
 
 from mien.data.manifest import Manifest, write
-from mien.spec import CropSpec, ModelSpec
+from mien.spec import CropSpec
+from mien.train.answers import HEADS
 from mien.train.config import Recipe, read_recipe
 from mien.train.dataset import TrainingData, load
 from mien.train.devices import autocast, describe, find_device, find_layout, find_precision
 from mien.train.fit import start, train_epoch
-from mien.train.losses import cross_entropy
 from mien.train.network import normalise, to_input
+from mien.train.teach import total_loss
 
 TARGET = 0.15
 STEPS = 20
@@ -67,7 +68,7 @@ def timed(work: Callable[[], object]) -> float:
 
 def bare_loop(recipe: Recipe, data: TrainingData, device: torch.device) -> Callable[[], object]:
     """Return STEPS forward and backward passes with the optimiser's step on one batch that is ready."""
-    state = start(recipe, spec_of(recipe, data), device)
+    state = start(recipe, data.crop, device)
     crops, targets = data.train.batch(np.arange(recipe.optimiser.batch_size))
     inputs = normalise(to_input(crops.to(device)), data.crop).contiguous(memory_format=find_layout(device))
     targets = targets.to(device)
@@ -77,7 +78,7 @@ def bare_loop(recipe: Recipe, data: TrainingData, device: torch.device) -> Calla
         for _ in range(STEPS):
             with autocast(device):
                 logits = state.network(inputs)
-            loss = cross_entropy(logits, targets)
+            loss = total_loss(logits, targets, None, HEADS[recipe.data.labels], recipe)
             state.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             state.optimiser.step()
@@ -87,18 +88,13 @@ def bare_loop(recipe: Recipe, data: TrainingData, device: torch.device) -> Calla
 
 
 def training_loop(recipe: Recipe, data: TrainingData, device: torch.device) -> Callable[[], object]:
-    """Return one epoch of STEPS steps as `mien train` runs it."""
-    state = start(recipe, spec_of(recipe, data), device)
-    return lambda: train_epoch(state.network, state.averaged, state.optimiser, recipe, data, 1, device, lambda *_: None)
-
-
-def spec_of(recipe: Recipe, data: TrainingData) -> ModelSpec:
-    """Return the description of a network that is trained on the data."""
-    return ModelSpec(recipe.name, data.labels, data.crop, 1.0, recipe.mirror, recipe.licence, data.manifest_sha256)
+    """Return one epoch of STEPS steps as `mien train` runs it: the last, in which crops have their full size."""
+    state = start(recipe, data.crop, device)
+    return lambda: train_epoch(state, recipe, data, recipe.optimiser.epochs, device, lambda *_: None)
 
 
 def random_dataset(folder: Path, crops: int) -> Path:
-    """Return the folder of a dataset of random crops, as many in train as in val."""
+    """Return the folder of a dataset of random crops with random votes, as many in train as in val."""
     generator = np.random.default_rng(0)
     count = 2 * crops
     manifest = Manifest(
@@ -106,7 +102,7 @@ def random_dataset(folder: Path, crops: int) -> Path:
         source=[str(index) for index in range(count)],
         person=[None] * count,
         label=generator.integers(0, 7, count),
-        votes=None,
+        votes=generator.multinomial(10, [0.1] * 10, count).astype(np.uint8),
         split=np.repeat([0, 1], crops),
         licence=[None] * count,
         missed=np.zeros(count, np.bool_),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 
-from mien.classify import SPEC_KEY
+from mien.classify import spec_key
 from mien.data.manifest import Manifest, write
 from mien.labels import FER2013
 from mien.spec import CropSpec, ModelSpec
@@ -43,11 +43,16 @@ def make_model(tmp_path: Path) -> MakeModel:
     """Return a function that writes a small ONNX file of mien's kind: the left half's and right half's mean decide.
 
     The logits are linear in those two means, from 0 to 1, with fixed random weights: quick, deterministic, sensitive
-    to the pixels and to mirroring.
+    to the pixels and to mirroring.  Each of its answers has weights of its own; `spec` describes the first.
     """
 
     def make(
-        name: str = "tiny.onnx", *, crop: CropSpec | None = None, mirror: bool = False, spec: str | None = None
+        name: str = "tiny.onnx",
+        *,
+        crop: CropSpec | None = None,
+        mirror: bool = False,
+        spec: str | None = None,
+        answers: tuple[str, ...] = ("fer2013",),
     ) -> Path:
         crop = crop or CropSpec()
         labels = len(FER2013)
@@ -55,25 +60,33 @@ def make_model(tmp_path: Path) -> MakeModel:
         halves = np.zeros((int(np.prod(crop.shape)), 2), np.float32)
         columns = np.broadcast_to(np.arange(side).reshape((1, side) + (1,) * (len(crop.shape) - 2)), crop.shape).ravel()
         halves[columns < side // 2, 0] = halves[columns >= side // 2, 1] = 2 / halves.shape[0] / 255
-        weights = np.random.default_rng(0).normal(0, 3, (2, labels)).astype(np.float32)
-        constants: dict[str, np.ndarray] = {"halves": halves, "weights": weights, "flat": np.array([0, -1], np.int64)}
+        generator = np.random.default_rng(0)
+        constants: dict[str, np.ndarray] = {"halves": halves, "flat": np.array([0, -1], np.int64)}
         nodes = [
             helper.make_node("Cast", ["crops"], ["floats"], to=TensorProto.FLOAT),
             helper.make_node("Reshape", ["floats", "flat"], ["rows"]),
             helper.make_node("MatMul", ["rows", "halves"], ["means"]),
-            helper.make_node("MatMul", ["means", "weights"], ["logits"]),
-            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
         ]
+        described: dict[str, str] = {}
+        for answer in answers:
+            constants[f"{answer}.weights"] = generator.normal(0, 3, (2, labels)).astype(np.float32)
+            nodes += [
+                helper.make_node("MatMul", ["means", f"{answer}.weights"], [f"{answer}.logits"]),
+                helper.make_node("Softmax", [f"{answer}.logits"], [answer], axis=1),
+            ]
+            full_name = f"tiny-{answer}" if described else "tiny"
+            described[answer] = ModelSpec(full_name, FER2013, crop, 1.0, mirror, "MIT", "0" * 64).dumps()
+        if spec is not None:
+            described[answers[0]] = spec
         graph = helper.make_graph(
             nodes,
             "tiny",
             [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["batch", *crop.shape])],
-            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", labels])],
+            [helper.make_tensor_value_info(answer, TensorProto.FLOAT, ["batch", labels]) for answer in answers],
             [numpy_helper.from_array(value, key) for key, value in constants.items()],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-        described = ModelSpec("tiny", FER2013, crop, 1.0, mirror, "MIT", "0" * 64).dumps() if spec is None else spec
-        helper.set_model_props(model, {SPEC_KEY: described})
+        helper.set_model_props(model, {spec_key(answer): text for answer, text in described.items()})
         path = tmp_path / name
         onnx.save(model, path)
         return path
@@ -85,11 +98,19 @@ def make_model(tmp_path: Path) -> MakeModel:
 def make_dataset(tmp_path: Path) -> MakeDataset:
     """Return a function that writes a small prepared dataset whose classes a network can tell apart.
 
-    Each class is a bright bar in a place of its own, over noise; `train`, `val` and `test` are counts of crops.
+    Each class is a bright bar in a place of its own, over noise; `train`, `val` and `test` are counts of crops, and
+    nobody voted on the `silent` ones.
     """
 
     def make(
-        name: str = "dataset", *, train: int = 70, val: int = 28, test: int = 28, seed: int = 0, votes: bool = False
+        name: str = "dataset",
+        *,
+        train: int = 70,
+        val: int = 28,
+        test: int = 28,
+        seed: int = 0,
+        votes: bool = False,
+        silent: slice = slice(0),
     ) -> Path:
         generator = np.random.default_rng(seed)
         count = train + val + test
@@ -102,6 +123,7 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
             counted = np.zeros((count, 10), np.uint8)
             counted[np.arange(count), label] = 8
             counted[np.arange(count), (label + 1) % 7] = 2
+            counted[silent] = 0
         manifest = Manifest(
             crop=CropSpec(),
             source=[f"made:{index}" for index in range(count)],

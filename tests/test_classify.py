@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from mien.classify import SPEC_KEY, Classifier
+from mien.classify import Classifier, spec_key
 from mien.errors import InputError, ModelError
+from mien.files import sha256_of
 from mien.labels import FER2013, FERPLUS
 from mien.spec import CropSpec, ModelSpec
 from mien.types import ImageArray
+from mien.weights import catalogue
 
 MakeModel = Callable[..., Path]
 
@@ -114,6 +117,48 @@ def test_a_model_says_what_it_is(make_model: MakeModel) -> None:
     assert spec == ModelSpec("tiny", FER2013, crop, 1.0, True, "MIT", "0" * 64)
 
 
+def test_a_file_gives_each_of_its_answers_by_name_and_the_first_where_none_is_said(make_model: MakeModel) -> None:
+    names = ("people", "fer2013", "ferplus")
+    path = make_model(answers=names, mirror=True)
+    crops = random_crops(70)
+    main = Classifier.load(path)
+    answers = {name: Classifier.load(path, answer=name) for name in names}
+    assert {name: answer.spec.name for name, answer in answers.items()} == {
+        "people": "tiny", "fer2013": "tiny-fer2013", "ferplus": "tiny-ferplus",
+    }  # fmt: skip
+    assert main.spec == answers["people"].spec
+    assert np.array_equal(main.predict(crops), answers["people"].predict(crops))
+    for name in names[1:]:
+        assert np.abs(answers[name].predict(crops) - main.predict(crops)).max() > 0.1
+
+
+def test_a_shipped_name_stands_for_one_answer_of_its_file(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_model(answers=("people", "ferplus"))
+    entry = replace(catalogue.SHIPPED["paper-cnn"], file=str(path), answer="ferplus", sha256=sha256_of(path))
+    monkeypatch.setitem(catalogue.SHIPPED, "second", entry)
+    assert Classifier.load("second").spec.name == "tiny-ferplus"
+    assert Classifier.load("second", answer="people").spec.name == "tiny"
+
+
+def test_an_output_without_a_description_is_no_answer(make_model: MakeModel) -> None:
+    path = make_model(answers=("inner", "fer2013"))
+    model = onnx.load(path)
+    helper.set_model_props(model, {spec_key("fer2013"): described(name="described")})
+    onnx.save(model, path)
+    assert Classifier.load(path).spec.name == "described"
+    with pytest.raises(ModelError, match=r"has no answer 'inner'; it has fer2013$"):
+        Classifier.load(path, answer="inner")
+
+
+def test_an_answer_that_a_file_does_not_give_is_refused_with_those_that_it_does(make_model: MakeModel) -> None:
+    path = make_model(answers=("people", "fer2013"))
+    for model, known in ((path, "people, fer2013"), ("paper-cnn", "fer2013")):
+        with pytest.raises(ModelError, match=rf"\.onnx: has no answer 'ferplus'; it has {known}$"):
+            Classifier.load(model, answer="ferplus")
+
+
 def test_the_shipped_model_is_loaded_by_default_and_by_name() -> None:
     classifier = Classifier.load()
     assert classifier.spec.labels == FER2013
@@ -173,7 +218,7 @@ def test_an_onnx_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_onnx_file_of_somebody_else_with_our_description_is_refused(tmp_path: Path) -> None:
-    refusal(foreign(tmp_path / "foreign.onnx", properties={SPEC_KEY: described()}))
+    refusal(foreign(tmp_path / "foreign.onnx", properties={spec_key("y"): described()}))
 
 
 @pytest.mark.parametrize(
@@ -234,6 +279,6 @@ def test_a_network_whose_answers_are_not_what_it_says_is_refused(tmp_path: Path,
         [numpy_helper.from_array(weights, "weights")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    helper.set_model_props(model, {SPEC_KEY: described()})
+    helper.set_model_props(model, {spec_key("probabilities"): described()})
     onnx.save(model, tmp_path / "wrong.onnx")
     refusal(tmp_path / "wrong.onnx")

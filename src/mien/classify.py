@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from mien.spec import ModelSpec
 from mien.types import FloatArray, ImageArray
 from mien.weights import catalogue
 
-__all__ = ["SPEC_KEY", "Classifier"]
+__all__ = ["Classifier", "spec_key"]
 
-#: The ONNX metadata key under which a model says what it is.
-SPEC_KEY = "mien.spec"
+
+def spec_key(answer: str) -> str:
+    """Return the ONNX metadata key under which a file tells what one of its outputs is."""
+    return f"mien.spec.{answer}"
 
 
 class Classifier:
@@ -23,19 +26,26 @@ class Classifier:
 
     BATCH = 64  # crops that go through the network at once: larger ones gain nothing on a processor
 
-    def __init__(self, session: onnxruntime.InferenceSession, spec: ModelSpec) -> None:
-        """Hold an open session; `load` makes one."""
+    def __init__(
+        self, session: onnxruntime.InferenceSession, spec: ModelSpec, answer: str, answers: tuple[str, ...]
+    ) -> None:
+        """Hold an open session, the output to read and the names of all; `load` makes one."""
         self._session = session
+        self._answer = answer
         self.spec = spec
+        self.answers = answers
 
     @classmethod
-    def load(cls, model: str | Path = catalogue.DEFAULT, *, threads: int = 0) -> Classifier:
+    def load(cls, model: str | Path = catalogue.DEFAULT, *, answer: str = "", threads: int = 0) -> Classifier:
         """Return the classifier of a shipped model's name or of an ONNX file that `mien train` wrote.
 
+        answer: which of the file's answers, by name, where it holds several; empty: the main one, or the one that the
+        shipped model's name stands for.
         threads: that the network computes with; 0: as many as there are cores.
-        Raises ModelError where there is no such model, or the file is damaged or not one of mien's.
+        Raises ModelError where there is no such model or answer, or the file is damaged or not one of mien's.
         """
-        path = catalogue.find(model)
+        path, meant = catalogue.find(model)
+        answer = answer or meant
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
@@ -43,14 +53,18 @@ class Classifier:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own classes, which share only this base
             raise ModelError(f"{path}: not an ONNX file that can be run ({_one_line(error)})") from error
-        described = session.get_modelmeta().custom_metadata_map.get(SPEC_KEY)
-        if described is None:
-            raise ModelError(f"{path}: an ONNX file, but none of mien's (no {SPEC_KEY} in its metadata)")
+        described = session.get_modelmeta().custom_metadata_map
+        outputs = [output.name for output in session.get_outputs() if spec_key(output.name) in described]
+        if not outputs:
+            raise ModelError(f"{path}: an ONNX file, but none of mien's (no {spec_key('...')} in its metadata)")
+        answer = answer or outputs[0]
+        if answer not in outputs:
+            raise ModelError(f"{path}: has no answer {answer!r}; it has {', '.join(outputs)}")
         try:
-            spec = ModelSpec.loads(described)
+            spec = ModelSpec.loads(described[spec_key(answer)])
         except InputError as error:
             raise ModelError(f"{path}: {error}; export it again") from error
-        classifier = cls(session, spec)
+        classifier = cls(session, spec, answer, tuple(outputs))
         try:
             read = classifier.predict_once(np.zeros((2, *spec.crop.shape), np.uint8))
         except Exception as error:  # as above
@@ -83,7 +97,11 @@ class Classifier:
 
     def predict_once(self, crops: ImageArray) -> FloatArray:
         """Return the network's own answer (N, L) for one batch of crops, the mirror image left aside."""
-        read: FloatArray = self._session.run(None, {self._session.get_inputs()[0].name: crops})[0]
+        return self.predict_answers(crops, (self._answer,))[0]
+
+    def predict_answers(self, crops: ImageArray, answers: Sequence[str]) -> list[FloatArray]:
+        """Return what several of the file's answers say, (N, L) each, for one batch of crops, not mirrored."""
+        read: list[FloatArray] = self._session.run(list(answers), {self._session.get_inputs()[0].name: crops})
         return read
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from mien.train import checkpoint
@@ -16,6 +17,7 @@ from mien.train.config import DataConfig, ModelConfig, OptimiserConfig, Recipe, 
 from mien.train.models import registry
 
 MakeRecipe = Callable[..., Recipe]
+AsTrained = Callable[[nn.Module], nn.Module]
 WeightsOf = Callable[..., str]
 LogOf = Callable[[Path], list[dict[str, str]]]
 
@@ -50,18 +52,44 @@ def make_recipe() -> MakeRecipe:
     """Return a function that makes a short recipe for a dataset, with all that is random switched on."""
 
     def make(
-        folder: Path, *, model: str = "tiny", batch_norm: bool = True, patience: int = 0, **optimiser: Any
+        folder: Path,
+        *,
+        name: str = "run",
+        labels: str = "label",
+        model: str = "tiny",
+        batch_norm: bool = True,
+        patience: int = 0,
+        **optimiser: Any,
     ) -> Recipe:
         settings: dict[str, Any] = {"epochs": 3, "batch_size": 16, "label_smoothing": 0.1, "average": 0.9, **optimiser}
         return Recipe(
-            "run",
-            data=DataConfig(manifests=(str(folder),)),
+            name,
+            data=DataConfig(manifests=(str(folder),), labels=labels),
             model=ModelConfig(model, dropout=0.3, batch_norm=batch_norm),
             optimiser=OptimiserConfig(**settings),
             stop=StopConfig(patience),
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def as_trained() -> AsTrained:
+    """Return a function that gives a network in evaluation whose batch normalisations have seen something."""
+
+    def unsettle(network: nn.Module) -> nn.Module:
+        generator = torch.Generator().manual_seed(0)
+        for module in network.modules():
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                for values in (module.running_var, module.weight.data):
+                    assert values is not None
+                    values.copy_(torch.rand(values.shape, generator=generator) + 0.5)
+                for values in (module.running_mean, module.bias.data):
+                    assert values is not None
+                    values.copy_(torch.randn(values.shape, generator=generator) / 2)
+        return network.eval()
+
+    return unsettle
 
 
 @pytest.fixture

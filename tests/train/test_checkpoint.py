@@ -18,6 +18,7 @@ from mien.train.config import ModelConfig, Recipe
 from mien.train.models.registry import build
 
 SPEC = ModelSpec("x", FER2013, CropSpec(normalisation="fixed"), 1.5, True, "MIT", "0" * 64)
+PRIOR = [1 / 7] * 7
 CONTENT: dict[str, Any] = {"weights": {"a": torch.arange(6.0)}, "rows": [{"epoch": 1, "loss": 0.5}], "best": None}
 
 
@@ -41,11 +42,13 @@ def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
 def test_a_predictor_answers_as_the_network_that_was_saved(tmp_path: Path) -> None:
     recipe = Recipe("x", model=ModelConfig(batch_norm=True, dropout=0.2))
     network = build(recipe.model, labels=7, crop=SPEC.crop)
-    save(tmp_path / "best.pt", {"recipe": asdict(recipe), "spec": SPEC.dumps(), "weights": network.state_dict()})
-    predictor, loaded_recipe, spec = load_predictor(tmp_path / "best.pt")
-    assert (loaded_recipe, spec) == (recipe, SPEC)
+    content = {"recipe": asdict(recipe), "specs": {"fer2013": SPEC.dumps()}, "prior": PRIOR}
+    save(tmp_path / "best.pt", {**content, "weights": network.state_dict()})
+    predictor, loaded_recipe, specs = load_predictor(tmp_path / "best.pt")
+    assert (loaded_recipe, specs) == (recipe, {"fer2013": SPEC})
     assert not predictor.training
-    assert predictor.temperature == 1.5
+    assert list(predictor.answers) == ["fer2013"]
+    assert predictor.answer().temperature == 1.5
     inputs = torch.rand(2, 1, 48, 48)
     with torch.no_grad():
         torch.testing.assert_close(predictor.network(inputs), network.eval()(inputs))
@@ -127,16 +130,23 @@ def test_nothing_that_hides_in_a_pickle_is_run(tmp_path: Path) -> None:
     [
         {"recipe": None},
         {"recipe": {"name": "x", "speed": 1}},
-        {"recipe": {"name": "x", "model": {"name": "vgg"}}},
-        {"spec": "{}"},
-        {"spec": 3},
+        {"recipe": {"name": "x", "model": {"name": "lenet"}}},
+        {"specs": "{}"},
+        {"specs": {}},
+        {"specs": {"fer2013": 3}},
+        {"specs": {"fer2013": "{}"}},
+        {"prior": None},
         {"weights": {}},
         {"weights": {"a": torch.zeros(1)}},
         {"weights": 3},
     ],
 )
 def test_a_checkpoint_whose_parts_do_not_fit_is_refused_in_one_line(tmp_path: Path, changes: dict[str, Any]) -> None:
-    content = {"recipe": asdict(Recipe("x")), "spec": SPEC.dumps(), "weights": {}}
+    recipe = Recipe("x", model=ModelConfig("resnet", widths=(4,), depths=(1,)))
+    weights = build(recipe.model, labels=7, crop=SPEC.crop).state_dict()
+    content = {"recipe": asdict(recipe), "specs": {"fer2013": SPEC.dumps()}, "prior": PRIOR, "weights": weights}
+    save(tmp_path / "a.pt", content)
+    load_predictor(tmp_path / "a.pt")
     save(tmp_path / "a.pt", {**content, **changes})
     with pytest.raises(ModelError, match="does not fit this version of mien") as raised:
         load_predictor(tmp_path / "a.pt")

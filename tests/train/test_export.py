@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import platform
@@ -18,61 +19,93 @@ import torch
 from onnx import TensorProto
 from torch import nn
 
-from mien.classify import SPEC_KEY, Classifier
+from mien.classify import Classifier, spec_key
 from mien.errors import ModelError, OutputError
 from mien.labels import FER2013, FERPLUS
 from mien.spec import CropSpec, ModelSpec
 from mien.train import checkpoint
 from mien.train import export as export_module
-from mien.train.config import ModelConfig, Recipe
+from mien.train.answers import count_logits
+from mien.train.config import DataConfig, ModelConfig, PeopleConfig, Recipe
 from mien.train.export import export, fold_batch_norm, round_to_half
 from mien.train.models.registry import build
 from mien.train.network import Predictor
 from mien.types import ImageArray
 
+AsTrained = Callable[[nn.Module], nn.Module]
+Exported = Callable[[str], tuple[Path, Path]]
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-#: Between them: both colours, every normalisation, with and without batch normalisation, seven labels and eight.
-KINDS = {
-    "per_crop": ModelSpec("a", FER2013, CropSpec(normalisation="per_crop"), 1.37, True, "MIT", "0" * 64),
-    "fixed": ModelSpec("b", FERPLUS, CropSpec(colour="rgb", normalisation="fixed"), 0.8, False, "CC0-1.0", "1" * 64),
-    "none": ModelSpec("c", FER2013, CropSpec(normalisation="none", contrast="clahe"), 1.0, True, "MIT", "2" * 64),
+#: Of the paper's network, between them: both colours, every normalisation, with and without batch normalisation, seven
+#: labels and eight.
+PAPER = {
+    "per_crop": (
+        Recipe("a", model=ModelConfig(batch_norm=True)),
+        {"fer2013": ModelSpec("a", FER2013, CropSpec(normalisation="per_crop"), 1.37, True, "MIT", "0" * 64)},
+    ),
+    "fixed": (
+        Recipe("b", data=DataConfig(labels="votes")),
+        {
+            "ferplus": ModelSpec(
+                "b", FERPLUS, CropSpec(colour="rgb", normalisation="fixed"), 0.8, False, "CC0-1.0", "1" * 64
+            )
+        },
+    ),
+    "none": (
+        Recipe("c", model=ModelConfig(batch_norm=True)),
+        {
+            "fer2013": ModelSpec(
+                "c", FER2013, CropSpec(normalisation="none", contrast="clahe"), 1.0, True, "MIT", "2" * 64
+            )
+        },
+    ),
 }
+RESNET = ModelConfig("resnet", batch_norm=True, widths=(16, 32), depths=(1, 1), attention=True)
+KINDS = {
+    **PAPER,
+    "both": (
+        Recipe("d", data=DataConfig(labels="both"), model=RESNET, people=PeopleConfig(0.3, 0.5)),
+        {
+            "people": ModelSpec("d", FER2013, CropSpec(), 0.9, True, "MIT", "3" * 64),
+            "fer2013": ModelSpec("d-fer2013", FER2013, CropSpec(), 1.2, True, "MIT", "3" * 64),
+            "ferplus": ModelSpec("d-ferplus", FERPLUS, CropSpec(), 1.6, True, "MIT", "3" * 64),
+        },
+    ),
+}
+ANSWERS = [(kind, answer) for kind, (_, specs) in KINDS.items() for answer in specs]
 
 
-def make_checkpoint(path: Path, spec: ModelSpec, *, batch_norm: bool) -> Path:
-    """Write a checkpoint of the paper's network whose answers differ from crop to crop."""
+def make_checkpoint(path: Path, kind: str, as_trained: AsTrained) -> None:
+    """Write a checkpoint whose answers differ from crop to crop."""
     torch.manual_seed(0)
-    recipe = Recipe(spec.name, model=ModelConfig(batch_norm=batch_norm))
-    network = build(recipe.model, labels=len(spec.labels), crop=spec.crop)
-    for module in network.modules():
-        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            for values in (module.running_var, module.weight.data):
-                assert values is not None
-                values.uniform_(0.5, 1.5)
-            for values in (module.running_mean, module.bias.data):
-                assert values is not None
-                values.normal_(0, 0.5)
+    recipe, specs = KINDS[kind]
+    network = as_trained(build(recipe.model, labels=count_logits(recipe), crop=crop_of(kind)))
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
-    nn.init.normal_(last.weight, std=0.1)
-    content = {"recipe": asdict(recipe), "spec": spec.dumps(), "weights": network.state_dict()}
+    nn.init.normal_(last.weight, std=0.1 if kind in PAPER else 1.0)
+    content = {
+        "recipe": asdict(recipe),
+        "specs": {name: spec.dumps() for name, spec in specs.items()},
+        "prior": [0.14, 0.02, 0.14, 0.25, 0.17, 0.11, 0.17],
+        "weights": network.state_dict(),
+    }
     checkpoint.save(path, content)
-    return path
 
 
-Exported = Callable[[str], tuple[Path, Path]]
+def crop_of(kind: str) -> CropSpec:
+    return next(iter(KINDS[kind][1].values())).crop
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(tmp_path_factory: pytest.TempPathFactory, as_trained: AsTrained) -> Exported:
     """Return a function that gives checkpoint and ONNX file of a kind, each exported once."""
     folder = tmp_path_factory.mktemp("exported")
 
     def get(kind: str) -> tuple[Path, Path]:
         trained, out = folder / f"{kind}.pt", folder / f"{kind}.onnx"
         if not out.exists():
-            make_checkpoint(trained, KINDS[kind], batch_norm=kind != "fixed")
-            assert export(trained, out) == KINDS[kind]
+            make_checkpoint(trained, kind, as_trained)
+            assert export(trained, out) == next(iter(KINDS[kind][1].values()))
         return trained, out
 
     return get
@@ -88,16 +121,18 @@ def faces(count: int, crop: CropSpec) -> ImageArray:
     return crops
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_onnx_and_pytorch_with_the_same_rounded_weights_agree_at_any_batch_size(exported: Exported, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "answer"), ANSWERS)
+def test_onnx_and_pytorch_with_the_same_rounded_weights_agree_at_any_batch_size(
+    exported: Exported, kind: str, answer: str
+) -> None:
     trained, out = exported(kind)
-    classifier = Classifier.load(out)
+    classifier = Classifier.load(out, answer=answer)
     predictor = round_to_half(fold_batch_norm(checkpoint.load_predictor(trained)[0]))
     answers = []
     for count in (1, 7, 64):
         crops = faces(count, classifier.spec.crop)
         with torch.no_grad():
-            expected = predictor(torch.from_numpy(crops)).numpy()
+            expected = predictor.answer(answer)(predictor.logits(torch.from_numpy(crops))).numpy()
         found = classifier.predict_once(crops)
         assert np.abs(found - expected).max() < 1e-4
         np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
@@ -108,35 +143,45 @@ def test_onnx_and_pytorch_with_the_same_rounded_weights_agree_at_any_batch_size(
 @pytest.mark.parametrize("kind", KINDS)
 def test_rounding_and_folding_hardly_change_the_answers(exported: Exported, kind: str) -> None:
     trained, out = exported(kind)
-    crops = faces(16, KINDS[kind].crop)
+    crops = faces(16, crop_of(kind))
+    predictor, _, specs = checkpoint.load_predictor(trained)
     with torch.no_grad():
-        before = checkpoint.load_predictor(trained)[0](torch.from_numpy(crops)).numpy()
-    assert np.abs(Classifier.load(out).predict_once(crops) - before).max() < 0.01
+        before = predictor(torch.from_numpy(crops))
+    for answer, shares in zip(specs, before, strict=True):
+        assert np.abs(Classifier.load(out, answer=answer).predict_once(crops) - shares.numpy()).max() < 0.01
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_file_says_what_the_checkpoint_says(exported: Exported, kind: str) -> None:
     _, out = exported(kind)
-    assert Classifier.load(out).spec == KINDS[kind]
-    (described,) = onnx.load(out).metadata_props
-    assert described.key == SPEC_KEY
-    spec = KINDS[kind]
-    assert json.loads(described.value) == {
-        "name": spec.name,
-        "labels": list(spec.labels),
-        "crop": asdict(spec.crop),
-        "temperature": spec.temperature,
-        "mirror": spec.mirror,
-        "licence": spec.licence,
-        "manifest_sha256": spec.manifest_sha256,
-    }
+    _, specs = KINDS[kind]
+    assert Classifier.load(out).spec == next(iter(specs.values()))
+    described = {item.key: json.loads(item.value) for item in onnx.load(out).metadata_props}
+    assert described.keys() == {spec_key(answer) for answer in specs}
+    for answer, spec in specs.items():
+        assert Classifier.load(out, answer=answer).spec == spec
+        assert described[spec_key(answer)] == {
+            "name": spec.name,
+            "labels": list(spec.labels),
+            "crop": asdict(spec.crop),
+            "temperature": spec.temperature,
+            "mirror": spec.mirror,
+            "licence": spec.licence,
+            "manifest_sha256": spec.manifest_sha256,
+        }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_answer_is_an_output_the_main_one_first(exported: Exported, kind: str) -> None:
+    graph = onnx.load(exported(kind)[1]).graph
+    assert [output.name for output in graph.output] == list(KINDS[kind][1])
+    assert [entry.name for entry in graph.input] == ["crops"]
 
 
 def test_the_graph_takes_crops_of_bytes_and_gives_probabilities(exported: Exported) -> None:
     model = onnx.load(exported("fixed")[1])
     onnx.checker.check_model(model, full_check=True)
     (crops,), (probabilities,) = model.graph.input, model.graph.output
-    assert (crops.name, probabilities.name) == ("crops", "probabilities")
     assert crops.type.tensor_type.elem_type == TensorProto.UINT8
     assert probabilities.type.tensor_type.elem_type == TensorProto.FLOAT
     shapes = [
@@ -156,7 +201,7 @@ def test_batch_normalisation_is_folded_and_dropout_gone(exported: Exported) -> N
         assert (found["Conv"], found["MaxPool"], found["Gemm"] + found["MatMul"], found["Softmax"]) == (4, 3, 3, 1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PAPER)
 def test_weights_are_stored_as_fp16_in_at_most_18_mib(exported: Exported, kind: str) -> None:
     _, out = exported(kind)
     assert out.stat().st_size <= 18 * 2**20
@@ -194,21 +239,22 @@ def test_the_same_checkpoint_gives_the_same_file_and_nothing_is_said_meanwhile(
     assert logging.getLogger("torch.onnx").level == level
 
 
-def test_nothing_is_written_where_the_answers_differ(
-    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("kind", "answer"), [("per_crop", "fer2013"), *((k, a) for k, a in ANSWERS if k == "both")])
+def test_nothing_is_written_where_any_answer_differs(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, answer: str
 ) -> None:
-    trained, out = exported("per_crop")
+    trained, out = exported(kind)
     target = tmp_path / "out" / "model.onnx"
     target.parent.mkdir()
     target.write_bytes(b"older")
     model = onnx.load(out)
     monkeypatch.setattr(export_module, "_to_onnx", lambda *_: model)
-    for wrong in (0.02, float("nan")):
+    for factor in (1.1, float("nan")):
         monkeypatch.setattr(
-            export_module, "round_to_half", lambda predictor, by=wrong: _shifted(round_to_half(predictor), by)
+            export_module, "round_to_half", lambda predictor, by=factor: _flattened(predictor, answer, by)
         )
         with pytest.raises(
-            ModelError, match=r"per_crop\.pt: the exported network differs from PyTorch's by .*not written"
+            ModelError, match=rf"{kind}\.pt: the exported network differs from PyTorch's by .*not written"
         ):
             export(trained, target)
         assert target.read_bytes() == b"older"
@@ -218,11 +264,13 @@ def test_nothing_is_written_where_the_answers_differ(
     assert target.read_bytes() == out.read_bytes()
 
 
-def _shifted(predictor: Predictor, by: float) -> Predictor:
-    """Return the predictor with one bias changed a little."""
-    last = [module for module in predictor.modules() if isinstance(module, nn.Linear)][-1]
-    last.bias.data[1] += by
-    return predictor
+def _flattened(predictor: Predictor, answer: str, by: float) -> Predictor:
+    """Return the rounded predictor with one answer's temperature changed, and not that of what is made of it."""
+    rounded = round_to_half(predictor)
+    changed = copy.deepcopy(rounded.answer(answer))
+    changed.temperature *= by
+    rounded.answers[answer] = changed
+    return rounded
 
 
 def test_a_checkpoint_that_is_damaged_is_refused_and_nothing_written(tmp_path: Path) -> None:
@@ -250,13 +298,13 @@ def test_a_batch_normalisation_that_cannot_be_folded_is_refused() -> None:
         nn.Sequential(nn.Sequential(nn.Conv2d(1, 2, 3)), nn.BatchNorm2d(2)),
     ):
         with pytest.raises(ModelError, match="cannot be folded"):
-            fold_batch_norm(Predictor(network, CropSpec()))
+            fold_batch_norm(Predictor(network, CropSpec(), {}))
 
 
 def test_rounding_leaves_small_tensors_and_the_original_alone() -> None:
     torch.manual_seed(0)
     network = nn.Linear(300, 2)
-    rounded = round_to_half(Predictor(network, CropSpec())).network
+    rounded = round_to_half(Predictor(network, CropSpec(), {})).network
     assert isinstance(rounded, nn.Linear)
     assert torch.equal(rounded.weight, network.weight.half().float())
     assert not torch.equal(rounded.weight, network.weight)

@@ -15,18 +15,19 @@ from torch import Tensor, nn
 
 from mien.data.manifest import read
 from mien.errors import DataError, InputError, OutputError, RecipeError
+from mien.labels import FER2013
 from mien.metrics import log_loss
-from mien.spec import ModelSpec
 from mien.train import checkpoint
 from mien.train import fit as fit_module
+from mien.train.answers import HEADS, HeadAnswer
 from mien.train.augment import augment
 from mien.train.config import ModelConfig, Recipe, read_recipe
 from mien.train.curves import Row
 from mien.train.dataset import CropTable, load
 from mien.train.devices import autocast
-from mien.train.fit import FILES, fit, start, train_epoch
+from mien.train.fit import FILES, State, fit, start, train_epoch
 from mien.train.losses import cross_entropy
-from mien.train.network import Predictor, normalise, to_input
+from mien.train.network import normalise, to_input
 from mien.train.schedule import learning_rate_at
 from mien.train.validate import mean_probabilities, predict_views
 from mien.types import IntArray
@@ -56,15 +57,18 @@ def test_a_run_learns_and_writes_what_it_says(
         assert picture.width > 800
     best = max(seen, key=lambda row: row["val_accuracy"])
     assert (result.best_epoch, result.val_accuracy) == (best["epoch"], best["val_accuracy"])
-    predictor, _, spec = checkpoint.load_predictor(result.folder / "best.pt")
+    predictor, _, specs = checkpoint.load_predictor(result.folder / "best.pt")
     data = load(recipe.data)
-    probabilities = mean_probabilities(predict_views(predictor, data.val, CPU, mirror=True), 1.0)
+    views = predict_views(predictor, data.val, CPU, mirror=True)
+    probabilities = mean_probabilities(views, HeadAnswer(*HEADS["label"]))
     assert (probabilities.argmax(1) == data.val.targets.argmax(1)).mean() == result.val_accuracy
     assert log_loss(probabilities, data.val.targets) == pytest.approx(
         best["val_loss"], abs=0.01
     )  # memory is laid out otherwise
+    assert list(specs) == ["fer2013"]
+    spec = specs["fer2013"]
     assert spec.manifest_sha256 == read(recipe.data.manifests[0]).manifest.sha256
-    assert (spec.name, spec.mirror, spec.licence) == ("run", True, "MIT")
+    assert (spec.name, spec.labels, spec.mirror, spec.licence) == ("run", FER2013, True, "MIT")
 
 
 @pytest.mark.usefixtures("tiny")
@@ -76,7 +80,7 @@ def test_nothing_is_made_where_recipe_data_or_device_is_wrong(
     with pytest.raises(DataError):
         fit(make_recipe(tmp_path / "absent"), run)
     with pytest.raises(RecipeError, match="unknown model"):
-        fit(replace(recipe, model=ModelConfig("vgg")), run)
+        fit(replace(recipe, model=ModelConfig("lenet")), run)
     with pytest.raises(InputError, match="is not here"):
         fit(recipe, run, device="abacus")
     assert not run.exists()
@@ -98,8 +102,8 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_reason(
 def test_weights_that_break_in_the_very_last_step_are_not_kept(
     make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_recipe: MakeRecipe
 ) -> None:
-    def breaking(network: nn.Module, averaged: nn.Module, *_: object) -> tuple[float, int]:
-        for parameter in averaged.parameters():
+    def breaking(state: State, *_: object) -> tuple[float, int]:
+        for parameter in state.averaged.parameters():
             parameter.data.fill_(math.nan)
         return 1.0, 1
 
@@ -126,7 +130,7 @@ def test_every_crop_is_seen_once_an_epoch_in_an_order_of_its_own(
 ) -> None:
     recipe = make_recipe(make_dataset(train=70))
     data = load(recipe.data)
-    state = start(recipe, spec_of(recipe), CPU)
+    state = start(recipe, data.crop, CPU)
     seen: list[np.ndarray] = []
     table = type(data.train)
     batch = table.batch
@@ -140,17 +144,12 @@ def test_every_crop_is_seen_once_an_epoch_in_an_order_of_its_own(
     for epoch, seed in ((1, 0), (2, 0), (1, 0), (1, 1)):
         seen.clear()
         seeded = replace(recipe, seed=seed)
-        _, images = train_epoch(state.network, state.averaged, state.optimiser, seeded, data, epoch, CPU)
+        _, images = train_epoch(state, seeded, data, epoch, CPU)
         orders.append(np.concatenate(seen).tolist())
         assert images == len(orders[-1]) == 64  # the last 6 make no whole batch
         assert len(set(orders[-1])) == 64
     assert orders[0] == orders[2]
     assert orders[0] not in (orders[1], orders[3])
-
-
-def spec_of(recipe: Recipe) -> ModelSpec:
-    data = load(recipe.data)
-    return ModelSpec("run", data.labels, data.crop, 1.0, True, "MIT", data.manifest_sha256)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -194,14 +193,14 @@ def test_the_averaged_weights_are_those_that_are_validated_and_kept(
     assert weights_of(folder / "best.pt") == weights_of(folder / "last.pt", "averaged")
     assert weights_of(folder / "best.pt") != weights_of(folder / "last.pt")
     data = load(recipe.data)
-    state = start(recipe, spec_of(recipe), CPU)
+    state = start(recipe, data.crop, CPU)
     fresh = [parameter.detach().clone() for parameter in state.network.parameters()]
     at: dict[int, list[Tensor]] = {}
 
     def note(_: int, done: int, steps: int) -> None:
         at[done] = [parameter.detach().clone() for parameter in state.network.parameters()]
 
-    train_epoch(state.network, state.averaged, state.optimiser, recipe, data, 1, CPU, note)
+    train_epoch(state, recipe, data, 1, CPU, note)
     assert len(at) == 10
     # Updated after the eighth and the last step, by 9/10 and 9/11 of the way.
     for kept, first, eighth, last in zip(state.averaged.parameters(), fresh, at[8], at[10], strict=True):
@@ -235,8 +234,8 @@ def test_the_loss_is_that_of_augmented_normalised_crops_and_smoothed_labels(
     recipe = make_recipe(make_dataset(train=16), label_smoothing=0.4, learning_rate=1e-12)
     recipe = replace(recipe, model=replace(recipe.model, dropout=0.0))
     data = load(recipe.data)
-    state = start(recipe, spec_of(recipe), CPU)
-    loss, _ = train_epoch(state.network, state.averaged, state.optimiser, recipe, data, 3, CPU)
+    state = start(recipe, data.crop, CPU)
+    loss, _ = train_epoch(state, recipe, data, 3, CPU)
     generator = torch.Generator().manual_seed(3)  # of epoch 3, seed 0
     crops, targets = data.train.batch(torch.randperm(16, generator=generator).numpy())
     inputs = normalise(augment(to_input(crops), recipe.augment, generator=generator), data.crop)
@@ -256,9 +255,10 @@ def test_the_gradient_is_no_longer_than_the_recipe_allows(make_dataset: MakeData
             make_dataset(train=16), clip_norm=clip_norm, momentum=0.0, weight_decay=0.0, warmup_epochs=0,
             learning_rate=1.0, average=0.0,
         )  # fmt: skip
-        state = start(recipe, spec_of(recipe), CPU)
+        data = load(recipe.data)
+        state = start(recipe, data.crop, CPU)
         before = nn.utils.parameters_to_vector(state.network.parameters()).detach().clone()
-        train_epoch(state.network, state.averaged, state.optimiser, recipe, load(recipe.data), 1, CPU)
+        train_epoch(state, recipe, data, 1, CPU)
         after = nn.utils.parameters_to_vector(state.network.parameters()).detach()
         moved.append(float((after - before).norm()))
     assert moved[1] == pytest.approx(0.01, rel=1e-3)
@@ -271,9 +271,10 @@ def test_the_temperature_of_the_kept_checkpoint_does_not_make_the_loss_worse(
 ) -> None:
     recipe = make_recipe(make_dataset(), label_smoothing=0.5)
     folder = fit(recipe, tmp_path / "run").folder
-    predictor, _, spec = checkpoint.load_predictor(folder / "best.pt")
-    assert predictor.temperature == spec.temperature != 1.0
+    predictor, _, specs = checkpoint.load_predictor(folder / "best.pt")
+    answer = predictor.answer()
+    assert answer.temperature == specs["fer2013"].temperature != 1.0
     val = load(recipe.data).val
-    views = predict_views(Predictor(predictor.network, spec.crop), val, CPU, mirror=True)
-    before, after = (log_loss(mean_probabilities(views, value), val.targets) for value in (1.0, spec.temperature))
-    assert after < before
+    views = predict_views(predictor, val, CPU, mirror=True)
+    after = log_loss(mean_probabilities(views, answer), val.targets)
+    assert after < log_loss(mean_probabilities(views, HeadAnswer(*HEADS["label"])), val.targets)

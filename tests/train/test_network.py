@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.spec import NORMALISATIONS, CropSpec
+from mien.train.answers import Head, HeadAnswer
 from mien.train.network import Predictor, normalise, to_input
 
 
@@ -15,6 +16,13 @@ class Sum(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.sum(dim=(1, 2, 3))[:, None] * torch.tensor([[0.001, 0.0, -0.001]])
+
+
+def predictor_of(temperature: float = 1.0, normalisation: str = "none") -> Predictor:
+    """Return a predictor with an answer of three labels and one of their first two."""
+    three, two = (HeadAnswer(Head(name, tuple(name), 0)) for name in ("abc", "ab"))
+    three.temperature = temperature
+    return Predictor(Sum(), CropSpec(normalisation=normalisation), {"three": three, "two": two})
 
 
 def noise(*shape: int) -> Tensor:
@@ -51,17 +59,26 @@ def test_per_crop_normalisation_takes_brightness_and_contrast_away() -> None:
 
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_a_crop_of_one_grey_value_gives_numbers(normalisation: str) -> None:
-    predictor = Predictor(Sum(), CropSpec(normalisation=normalisation))
+    predictor = predictor_of(normalisation=normalisation)
     for value in (0, 7, 255):
-        probabilities = predictor(torch.full((1, 48, 48), value, dtype=torch.uint8))
-        assert torch.isfinite(probabilities).all()
+        for probabilities in predictor(torch.full((1, 48, 48), value, dtype=torch.uint8)):
+            assert torch.isfinite(probabilities).all()
 
 
 def test_probabilities_sum_to_1_and_a_higher_temperature_evens_them_out() -> None:
     crops = noise(5, 48, 48)
-    sharp = Predictor(Sum(), CropSpec(normalisation="none"))(crops)
-    flat = Predictor(Sum(), CropSpec(normalisation="none"), temperature=2.0)(crops)
+    sharp, flat = (predictor_of(temperature)(crops)[0] for temperature in (1.0, 2.0))
     for probabilities in (sharp, flat):
         torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(5))
     torch.testing.assert_close(flat, torch.softmax(torch.log(sharp) / 2, dim=1))
     assert bool((flat.max(dim=1).values < sharp.max(dim=1).values).all())
+
+
+def test_every_answer_is_given_the_main_one_first_and_found_by_name() -> None:
+    crops = noise(5, 48, 48)
+    predictor = predictor_of(2.0)
+    three, two = predictor(crops)
+    assert (three.shape, two.shape) == ((5, 3), (5, 2))
+    logits = predictor.logits(crops)
+    for name, given in (("", three), ("three", three), ("two", two)):
+        torch.testing.assert_close(predictor.answer(name)(logits), given)

@@ -60,7 +60,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(
         for name, part in (("best.pt", "weights"), ("last.pt", "weights"), ("last.pt", "averaged")):
             assert weights_of(killed / name, part) == weights_of(whole / name, part)
         assert log_of(killed) == log_of(whole)
-        assert checkpoint.load(killed / "best.pt")["spec"] == checkpoint.load(whole / "best.pt")["spec"]
+        assert checkpoint.load(killed / "best.pt")["specs"] == checkpoint.load(whole / "best.pt")["specs"]
 
 
 def draw_quickly(path: Path, rows: list[Row], *, title: str) -> None:
@@ -117,7 +117,7 @@ def test_a_run_killed_at_any_write_ends_with_the_same_files(
         for part in ("weights", "averaged"):
             assert weights_of(folder / "last.pt", part) == weights_of(tmp_path / "whole/last.pt", part)
         assert weights_of(folder / "best.pt") == weights_of(tmp_path / "whole/best.pt")
-        assert checkpoint.load(folder / "best.pt")["spec"] == checkpoint.load(tmp_path / "whole/best.pt")["spec"]
+        assert checkpoint.load(folder / "best.pt")["specs"] == checkpoint.load(tmp_path / "whole/best.pt")["specs"]
 
 
 @pytest.mark.usefixtures("tiny")
@@ -186,7 +186,7 @@ def test_a_last_checkpoint_that_is_damaged_or_of_another_kind_is_refused(
     folder = fit(recipe, tmp_path / "run").folder
     whole = (folder / "last.pt").read_bytes()
     content = checkpoint.load(folder / "last.pt")
-    for name in ("recipe", "spec", "weights", "averaged", "optimiser", "rows"):
+    for name in ("recipe", "data", "weights", "averaged", "optimiser", "rows"):
         checkpoint.save(folder / "last.pt", {key: value for key, value in content.items() if key != name})
         with pytest.raises(ModelError, match="holds no run to go on with"):
             fit(recipe, folder, resume=True)

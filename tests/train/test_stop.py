@@ -24,7 +24,7 @@ def judged(patience: int, *validation: tuple[float, float], epochs: int = 100) -
     """Return after which epochs the run would end, and the best epoch, of (accuracy, loss) epoch by epoch."""
     recipe = Recipe("x", optimiser=OptimiserConfig(epochs=epochs), stop=StopConfig(patience))
     network = nn.Linear(1, 1)
-    state = State(network, network, torch.optim.SGD(network.parameters()), [])
+    state = State(network, network, torch.optim.SGD(network.parameters()))
     ends = []
     for number, (accuracy, loss) in enumerate(validation, start=1):
         row: Row = {"epoch": number, "val_accuracy": accuracy, "val_loss": loss}

@@ -23,10 +23,12 @@ def test_the_default_model_ships() -> None:
 @pytest.mark.parametrize("name", catalogue.SHIPPED)
 def test_a_shipped_model_is_the_file_of_its_hash_and_says_its_licence(name: str) -> None:
     shipped = catalogue.SHIPPED[name]
-    path = catalogue.find(name)
+    path, answer = catalogue.find(name)
     assert path == Path(catalogue.__file__).parent / shipped.file
+    assert answer == shipped.answer
     assert sha256_of(path) == shipped.sha256
     spec = Classifier.load(name).spec
+    assert spec == Classifier.load(path, answer=answer).spec
     assert spec.name == name
     assert spec.licence == shipped.licence
     assert shipped.about
@@ -37,11 +39,11 @@ def test_a_shipped_model_has_a_card_that_names_it(name: str) -> None:
     assert name in (ROOT / catalogue.SHIPPED[name].card).read_text(encoding="utf-8")
 
 
-def test_a_path_is_found_as_it_is(tmp_path: Path) -> None:
+def test_a_path_is_found_as_it_is_and_means_its_main_answer(tmp_path: Path) -> None:
     path = tmp_path / "some.onnx"
     path.write_bytes(b"anything")
-    assert catalogue.find(path) == path
-    assert catalogue.find(str(path)) == path
+    assert catalogue.find(path) == (path, "")
+    assert catalogue.find(str(path)) == (path, "")
 
 
 def test_what_is_neither_a_name_nor_a_file_is_refused(tmp_path: Path) -> None:
@@ -55,12 +57,12 @@ def test_a_damaged_shipped_file_is_refused_before_it_is_opened(
     damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "paper-cnn.onnx"
-    shutil.copy(catalogue.find("paper-cnn"), file)
+    shutil.copy(catalogue.find("paper-cnn")[0], file)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     # An absolute path takes the place of one beside the module.
     monkeypatch.setitem(catalogue.SHIPPED, "paper-cnn", replace(catalogue.SHIPPED["paper-cnn"], file=str(file)))
-    assert catalogue.find("paper-cnn") == file
+    assert catalogue.find("paper-cnn")[0] == file
     if damage == "missing":
         file.unlink()
     else:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 from rich.markup import escape
 from rich.table import Table
@@ -19,20 +20,30 @@ from mien.cli.console import err, out, progress_bar
 from mien.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mien.data.manifest import Dataset
-    from mien.evaluate.report import Measurement
     from mien.evaluate.score import Scores
     from mien.spec import CropSpec
+    from mien.types import ImageArray
 
 __all__ = ["evaluate"]
 
 DEFAULT_OUT = Path(".runs/evaluate")
+CHANGES = ("", "cameras")
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, or an ONNX file.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="A shipped model's name or an ONNX file; several are averaged."),
+    ],
     data: Annotated[Path, typer.Option(help="A prepared dataset, or a source that `mien data prepare` reads.")],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    answer: Annotated[str, typer.Option(help="Which answer of a file that gives several, by name.")] = "",
+    truth: Annotated[str, typer.Option(help="label; or what FER+'s taggers said, by majority or plurality.")] = "label",
+    views: Annotated[str, typer.Option(help="own: what the model does by itself; ten-crop: ten windows.")] = "own",
+    change: Annotated[str, typer.Option(help="cameras: re-cut, blur and relight each crop first (seeded).")] = "",
     detector: Annotated[str, typer.Option(help="For pictures that are not prepared: what finds the face.")] = "dlib",
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Where confusion matrix and per-sample table go.")
@@ -46,42 +57,78 @@ def evaluate(
     Example: mien evaluate paper-cnn --data data/fer2013 --split test
 
     Given pictures with labels (faces/ beside labels.csv), the face is found first, of several the largest; where none
-    is found, that is an error of the model.  Crops that stand in train as well are reported apart.
+    is found, that is an error of the model.  Scores without crops that stand in train (or, of the test split, in val)
+    as well are reported apart.
     """
-    from mien.classify import Classifier
     from mien.data.manifest import SPLITS
-    from mien.evaluate.report import add_to_results, draw_confusion, read_results, write_confusion
+    from mien.evaluate.ensemble import VIEWS, Ensemble
+    from mien.evaluate.report import Measurement, add_to_results, draw_confusion, read_results, write_confusion
     from mien.evaluate.score import predict_split, score, write_samples
-    from mien.files import check_folder, sha256_of
-    from mien.weights import catalogue
+    from mien.evaluate.truth import TRUTHS
+    from mien.files import check_folder
 
-    if split not in SPLITS:
-        raise InputError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
+    for name, value, known in (
+        ("split", split, SPLITS), ("truth", truth, TRUTHS), ("views", views, VIEWS), ("change", change, CHANGES)
+    ):  # fmt: skip
+        if value not in known:
+            raise InputError(f"unknown {name} {value!r}; expected one of {', '.join(filter(None, known))}")
     read_results(results)  # what cannot be written is told of now, not after the work
     check_folder(results.parent)
     check_folder(out_dir or DEFAULT_OUT)
-    classifier = Classifier.load(model)
-    spec, model_sha256 = classifier.spec, sha256_of(catalogue.find(model))
-    dataset, found_by = _open(data, spec.crop, detector, split)
+    ensemble = Ensemble.load(models, answer=answer, views=views)
+    dataset, found_by = _open(data, ensemble.crop, detector, split)
     with progress_bar("reading", unit="faces") as advance:
         table = predict_split(
-            classifier.predict, dataset, split, labels=spec.labels, crop=spec.crop, on_progress=advance
-        )
+            ensemble.predict, dataset, split, labels=ensemble.labels, crop=ensemble.crop, by=truth,
+            change=_changed(change), on_progress=advance,
+        )  # fmt: skip
     subsets = {"all": score(table)}
-    if table.train_twin.any() and not table.train_twin.all():
-        subsets["no train twin"] = score(table, ~table.train_twin)
+    if table.seen.any() and not table.seen.all():
+        subsets["unseen"] = score(table, ~table.seen)
     name = data.resolve().name
-    title = f"{spec.name} on {name}, {split}"
+    how = [part for part in (truth.replace("label", ""), views.replace("own", ""), change) if part]
+    title = ", ".join([f"{ensemble.name} on {name}", split, *how])
     _show(subsets, title)
+    if table.left_out:
+        err.print(f"{table.left_out:,} samples left out: no {truth}, or one that the model does not know", markup=False)
 
-    plain = "-".join(re.sub(r"[^\w.-]+|^\.+", "_", part) for part in (spec.name, name, split))
+    plain = "-".join(re.sub(r"[^\w.-]+|^\.+", "_", part) for part in (ensemble.name, name, split, *how))
     folder = out_dir or DEFAULT_OUT / plain
     write_samples(folder / "samples.csv", table)
     write_confusion(folder / "confusion.csv", subsets["all"])
     draw_confusion(folder / "confusion.png", subsets["all"], title=title)
-    template = _measurement(spec.name, model_sha256, dataset, data=name, split=split, detector=found_by)
+    template = Measurement(
+        model=ensemble.name,
+        data=name,
+        split=split,
+        subset="all",
+        truth=truth,
+        views=views,
+        change=change,
+        detector=found_by,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        hardware=f"{os.cpu_count()} cores, {platform.machine()}",
+        commit=_commit(),
+        model_sha256=ensemble.sha256,
+        manifest_sha256=_sha256_of(dataset),
+    )
     add_to_results(results, [(replace(template, subset=subset), scores) for subset, scores in subsets.items()])
     err.print(f"confusion matrix and per-sample table in {folder}; scores added to {results}", markup=False)
+
+
+def _changed(change: str) -> Callable[[ImageArray], ImageArray] | None:
+    """Return what crops go through first, the same in every run; None: nothing."""
+    from mien.evaluate.cameras import as_cameras
+
+    generator = np.random.default_rng(0)
+    return (lambda crops: as_cameras(crops, generator=generator)) if change else None
+
+
+def _sha256_of(dataset: Dataset) -> str:
+    """Return the hash of a dataset, also of one that was gathered just now."""
+    from mien.data.manifest import digest
+
+    return dataset.manifest.sha256 or digest(dataset.manifest, dataset.crops)
 
 
 def _open(data: Path, crop: CropSpec, detector: str, split: str) -> tuple[Dataset, str]:
@@ -97,27 +144,6 @@ def _open(data: Path, crop: CropSpec, detector: str, split: str) -> tuple[Datase
     with progress_bar("finding faces" if pictures else "opening", unit="pictures") as advance:
         gathered = gather(data, crop=crop, detector=finder, split=split, on_progress=advance)
     return gathered.dataset, detector.partition(":")[0] if pictures else ""
-
-
-def _measurement(
-    model: str, model_sha256: str, dataset: Dataset, *, data: str, split: str, detector: str
-) -> Measurement:
-    """Return under what the whole split was measured."""
-    from mien.data.manifest import digest
-    from mien.evaluate.report import Measurement
-
-    return Measurement(
-        model=model,
-        data=data,
-        split=split,
-        subset="all",
-        detector=detector,
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        hardware=f"{os.cpu_count()} cores, {platform.machine()}",
-        commit=_commit(),
-        model_sha256=model_sha256,
-        manifest_sha256=dataset.manifest.sha256 or digest(dataset.manifest, dataset.crops),
-    )
 
 
 def _show(subsets: dict[str, Scores], title: str) -> None:

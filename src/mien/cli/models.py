@@ -1,4 +1,4 @@
-"""`mien models`: the shipped models, and checkpoints to ONNX files."""
+"""`mien models`: the shipped models, checkpoints to ONNX files, and those to 8-bit ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mien.cli.console import out
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List models, describe a model file, export a checkpoint.", no_args_is_help=True)
+app = typer.Typer(help="List models, describe a model file, export a checkpoint, make it 8-bit.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -31,14 +31,17 @@ def list_models() -> None:
 
 
 @app.command()
-def show(model: Annotated[str, typer.Argument(help="A shipped model's name, or an ONNX file.")]) -> None:
+def show(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, or an ONNX file.")],
+    answer: Annotated[str, typer.Option(help="Which answer of a file that gives several, by name.")] = "",
+) -> None:
     """Print what a model file says of itself, as JSON.
 
     Example: mien models show paper-cnn
     """
     from mien.classify import Classifier
 
-    out.print_json(Classifier.load(model).spec.dumps())
+    out.print_json(Classifier.load(model, answer=answer).spec.dumps())
 
 
 @app.command()
@@ -54,3 +57,44 @@ def export(
 
     spec = export_checkpoint(checkpoint, out_path)
     out.print(f"{spec.name}: {out_path}, {out_path.stat().st_size / 2**20:.1f} MiB", markup=False)
+
+
+@app.command()
+def quantise(
+    model: Annotated[Path, typer.Argument(help="An ONNX file of `mien train`.")],
+    data: Annotated[Path, typer.Option(help="The prepared dataset that it was trained on.")],
+    out_path: Annotated[Path, typer.Option("--out", help="The 8-bit ONNX file.")],
+    faces: Annotated[int, typer.Option(min=1, help="Training crops that decide the range of each map.")] = 512,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice of those.")] = 0,
+) -> None:
+    """Write an 8-bit copy of a model: a quarter of the size of fp32, and faster; and tell how often the two agree.
+
+    Example: mien models quantise .runs/mien/model.onnx --data data/fer2013 --out mien.onnx
+    """
+    import numpy as np
+
+    from mien.classify import Classifier
+    from mien.data.manifest import read
+    from mien.errors import DataError
+    from mien.preprocess import enhance
+    from mien.train.quantise import quantise as write_quantised
+
+    dataset = read(data)
+    crop = Classifier.load(model).spec.crop
+    if dataset.manifest.crop.geometry != crop.geometry:
+        raise DataError(f"{data}: its crops are cut otherwise than the model wants; prepare it again")
+    rows = dataset.manifest.rows_in("train")
+    rows = rows[~dataset.manifest.missed[rows]]
+    if not len(rows):
+        raise DataError(f"{data}: no usable row in split train")
+    chosen = np.sort(np.random.default_rng(seed).choice(rows, min(faces, len(rows)), replace=False))
+    write_quantised(model, dataset.crops[chosen], out_path)
+    compared = dataset.manifest.rows_in("val")
+    crops = enhance(dataset.crops[compared[~dataset.manifest.missed[compared]]], crop)
+    before, after = (Classifier.load(path).predict(crops).argmax(axis=1) for path in (model, out_path))
+    size = out_path.stat().st_size / 2**20
+    out.print(
+        f"{out_path}: {size:.1f} MiB; the same answer as {model} for {(before == after).sum():,} of {len(crops):,} "
+        "crops of val",
+        markup=False,
+    )

@@ -22,6 +22,12 @@ def train(
     data: Annotated[
         list[Path] | None, typer.Option(help="A prepared dataset instead of the recipe's; may be repeated.")
     ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+    ] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seed", help="Instead of the recipe's; repeated, each seed is a run.")
+    ] = None,
     out_dir: Annotated[Path, typer.Option("--out", help="Where each run gets a folder of its recipe's name.")] = Path(
         ".runs"
     ),
@@ -34,12 +40,14 @@ def train(
 
     A run's folder holds recipe.toml (every setting), log.csv and curves.png, last.pt (to go on from), best.pt (the
     epoch with the best validation accuracy) and model.onnx.  Killed at any moment, `--resume` goes on from the last
-    whole epoch and ends with the same weights.
+    whole epoch and ends with the same weights.  A run with --set or --seed has these in its name:
+    `mien train recipes/mien.toml --set augment.mixup=0 --seed 1 --seed 2` makes two.
     """
-    from mien.train.config import read_recipe
+    from mien.train.config import read_recipe, with_settings
     from mien.train.devices import describe, find_device, find_precision
 
-    wanted = [read_recipe(path) for path in recipes]
+    changed = [with_settings(read_recipe(path), settings or ()) for path in recipes]
+    wanted = [with_settings(recipe, [f"seed={seed}"]) for recipe in changed for seed in seeds or ()] or changed
     names = [recipe.name for recipe in wanted]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"two recipes are named {twice[0]!r} and would share a folder; rename one")

@@ -11,7 +11,7 @@ from mien.data.manifest import SPLITS, Dataset
 from mien.labels import FERPLUS
 from mien.types import BoolArray, ImageArray, IntArray
 
-__all__ = ["Audit", "audit", "group_identical", "has_twin"]
+__all__ = ["Audit", "audit", "fingerprints", "group_identical", "has_twin"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,10 +37,13 @@ def group_identical(crops: ImageArray, rows: IntArray) -> IntArray:
 
 def has_twin(dataset: Dataset, rows: IntArray, among: str) -> BoolArray:
     """Return (len(rows),) whether each row's crop has an identical one in the split `among`."""
-    manifest = dataset.manifest
-    others = manifest.rows_in(among)
-    known = {_fingerprint(dataset.crops[row]) for row in others[~manifest.missed[others]]}
+    known = set(fingerprints(dataset, dataset.manifest.rows_in(among)))
     return np.array([_fingerprint(dataset.crops[row]) in known for row in rows], np.bool_)
+
+
+def fingerprints(dataset: Dataset, rows: IntArray) -> list[bytes]:
+    """Return 16 bytes for each of these rows that has a face; identical crops have the same."""
+    return [_fingerprint(dataset.crops[row]) for row in rows[~dataset.manifest.missed[rows]]]
 
 
 def audit(dataset: Dataset) -> Audit:

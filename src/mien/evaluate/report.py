@@ -19,11 +19,11 @@ __all__ = ["COLUMNS", "Measurement", "add_to_results", "draw_confusion", "read_r
 
 #: The columns of results.csv; results/README.md explains them.
 COLUMNS = (
-    "model", "data", "split", "subset", "n", "correct", "accuracy", "low_95", "high_95", "macro_recall", "macro_f1",
-    "log_loss", "calibration_error", "missed", *(f"recall_{label}" for label in FERPLUS), "detector", "date",
-    "hardware", "commit", "model_sha256", "manifest_sha256",
+    "model", "data", "split", "subset", "truth", "views", "change", "n", "correct", "accuracy", "low_95", "high_95",
+    "macro_recall", "macro_f1", "log_loss", "calibration_error", "missed", *(f"recall_{label}" for label in FERPLUS),
+    "detector", "date", "hardware", "commit", "model_sha256", "manifest_sha256",
 )  # fmt: skip
-_KEY = ("model_sha256", "manifest_sha256", "split", "subset", "detector")
+_KEY = ("model", "model_sha256", "manifest_sha256", "split", "subset", "truth", "views", "change", "detector")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,10 @@ class Measurement:
     model: str
     data: str
     split: str
-    subset: str  # "all", or "no train twin"
+    subset: str  # "all", or "unseen": without crops that stand in a split that training or choosing saw
+    truth: str  # "label", "majority" or "plurality", see evaluate.truth
+    views: str  # "own": what predict does; "ten-crop"
+    change: str  # empty, or "cameras"
     detector: str  # empty where the crops were cut already
     date: str  # ISO
     hardware: str
@@ -43,7 +46,7 @@ class Measurement:
 
 
 def add_to_results(path: str | Path, measured: list[tuple[Measurement, Scores]]) -> None:
-    """Add rows to results.csv; a row of the same model, data, split, subset and detector is replaced.
+    """Add rows to results.csv; a row of the same model, measured in the same way, is replaced.
 
     Raises DataError where the file is there and is not a results.csv.
     """

@@ -13,6 +13,7 @@ import numpy as np
 from mien.data.audit import has_twin
 from mien.data.manifest import Dataset
 from mien.errors import DataError
+from mien.evaluate.truth import truth
 from mien.files import write_text
 from mien.labels import FERPLUS
 from mien.metrics import confusion_matrix, expected_calibration_error, log_loss, macro_f1, recalls, wilson_interval
@@ -23,6 +24,7 @@ from mien.types import BoolArray, FloatArray, ImageArray, IntArray
 __all__ = ["SampleTable", "Scores", "predict_split", "score", "write_samples"]
 
 PREDICT_AT_ONCE = 512
+SEEN_BEFORE = {"train": (), "val": ("train",), "test": ("train", "val")}  # whose twins tell less than new faces
 
 Predict = Callable[[ImageArray], FloatArray]
 Progress = Callable[[int, int], None]
@@ -37,7 +39,8 @@ class SampleTable:
     actual: IntArray  # (N,) index in labels
     predicted: IntArray  # (N,) the same; len(labels) where no face was found
     probabilities: FloatArray  # (N, L), zeros where no face was found
-    train_twin: BoolArray  # (N,) an identical crop stands in train
+    seen: BoolArray  # (N,) an identical crop stands in a split that training or choosing saw
+    left_out: int  # rows that have no truth, or one that the predictor has no label for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,23 +68,32 @@ def predict_split(
     *,
     labels: tuple[str, ...],
     crop: CropSpec,
+    by: str = "label",
+    change: Callable[[ImageArray], ImageArray] | None = None,
     on_progress: Progress | None = None,
 ) -> SampleTable:
     """Return what `predict` (crops to probabilities in the order of `labels`) says of every sample of a split.
 
-    crop: of the model; its geometry must be the dataset's.  Raises DataError where it is not, where the split is empty
-    or where it holds a label that the model does not know.
+    crop: of the model; its geometry must be the dataset's.  by: what a sample is held to show, see `truth`; samples
+    whose votes are for an expression that the model does not know are left out.  change: what the crops go through
+    first, some at a time.  A sample counts as seen where its crop stands in train as well or, of the test split, in
+    val.  Raises DataError where the geometry is another, where the split is empty or where it holds a label that the
+    model does not know.
     """
     manifest = dataset.manifest
-    rows = manifest.rows_in(split)
+    whole = manifest.rows_in(split)
+    rows, actual = truth(manifest, whole, by)
+    if by != "label":
+        known = np.array([name in labels for name in FERPLUS])[actual]
+        rows, actual = rows[known], actual[known]
     if not len(rows):
-        raise DataError(f"the dataset has nothing in split {split}")
+        raise DataError(f"the dataset has nothing in split {split}" + (f" that has a {by}" if len(whole) else ""))
     if manifest.crop.geometry != crop.geometry:
         raise DataError(
             f"the dataset's crops are cut otherwise than the model wants; prepare it again with --size {crop.size_px} "
             f"--margin {crop.margin:g} --offset {crop.offset_y:g} --colour {crop.colour}"
         )
-    names = [FERPLUS[label] for label in manifest.label[rows]]
+    names = [FERPLUS[label] for label in actual]
     if unknown := sorted(set(names) - set(labels)):
         raise DataError(
             f"the model does not know {', '.join(unknown)}, which split {split} holds; it knows {', '.join(labels)}"
@@ -91,16 +103,19 @@ def predict_split(
     for start in range(0, len(rows), PREDICT_AT_ONCE):
         part = np.arange(start, min(start + PREDICT_AT_ONCE, len(rows)))[found[start : start + PREDICT_AT_ONCE]]
         if len(part):
-            probabilities[part] = predict(enhance(dataset.crops[rows[part]], crop))
+            crops = dataset.crops[rows[part]]
+            probabilities[part] = predict(enhance(change(crops) if change else crops, crop))
         if on_progress:
             on_progress(min(start + PREDICT_AT_ONCE, len(rows)), len(rows))
+    twins = [has_twin(dataset, rows, earlier) for earlier in SEEN_BEFORE[split]]
     return SampleTable(
         labels=labels,
         source=[manifest.source[row] for row in rows],
         actual=np.array([labels.index(name) for name in names], np.int64),
         predicted=np.where(found, probabilities.argmax(axis=1), len(labels)).astype(np.int64),
         probabilities=probabilities,
-        train_twin=found & has_twin(dataset, rows, "train") if split != "train" else np.zeros(len(rows), np.bool_),
+        seen=found & np.any([np.zeros(len(rows), np.bool_), *twins], axis=0),
+        left_out=len(whole) - len(rows),
     )
 
 
@@ -135,14 +150,14 @@ def score(table: SampleTable, chosen: BoolArray | None = None) -> Scores:
 
 
 def write_samples(path: str | Path, table: SampleTable) -> None:
-    """Write the per-sample table as CSV: source, actual, predicted, train_twin, and p_LABEL for each label."""
+    """Write the per-sample table as CSV: source, actual, predicted, seen, and p_LABEL for each label."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["source", "actual", "predicted", "train_twin", *(f"p_{label}" for label in table.labels)])
+    writer.writerow(["source", "actual", "predicted", "seen", *(f"p_{label}" for label in table.labels)])
     names = (*table.labels, "no face")
-    for source, actual, predicted, twin, shares in zip(
-        table.source, table.actual, table.predicted, table.train_twin, table.probabilities, strict=True
+    for source, actual, predicted, seen, shares in zip(
+        table.source, table.actual, table.predicted, table.seen, table.probabilities, strict=True
     ):
-        row = [source, names[actual], names[predicted], int(twin), *(f"{share:.6f}" for share in shares)]
+        row = [source, names[actual], names[predicted], int(seen), *(f"{share:.6f}" for share in shares)]
         writer.writerow(row)
     write_text(path, text.getvalue())

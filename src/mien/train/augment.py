@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from mien.train.config import AugmentConfig
 
-__all__ = ["augment"]
+__all__ = ["augment", "mix"]
 
 
 def augment(crops: Tensor, config: AugmentConfig, *, generator: torch.Generator) -> Tensor:
@@ -24,6 +24,22 @@ def augment(crops: Tensor, config: AugmentConfig, *, generator: torch.Generator)
     """
     moved = _move(crops, config, generator)
     return _erase(_relight(moved, config, generator), config, generator)
+
+
+def mix(crops: Tensor, targets: Tensor, config: AugmentConfig, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return each crop and its target mixed with those of another of the batch, in a share drawn from Beta(a, a).
+
+    crops: (N, C, S, S).  targets: (N, L).  The larger share stays with the crop's own.
+    Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", with a share for each crop.
+    """
+    if not config.mixup:
+        return crops, targets
+    count = len(crops)
+    gammas = torch._standard_gamma(torch.full((2, count), config.mixup), generator=generator)
+    share = (gammas / gammas.sum(dim=0).clamp(min=1e-30)).max(dim=0).values.to(crops.device)
+    other = torch.randperm(count, generator=generator).to(crops.device)
+    mixed = crops * share.view(-1, 1, 1, 1) + crops[other] * (1 - share.view(-1, 1, 1, 1))
+    return mixed, targets * share[:, None] + targets[other] * (1 - share[:, None])
 
 
 def _uniform(count: int, reach: float, generator: torch.Generator) -> Tensor:

@@ -17,7 +17,7 @@ def update_average(averaged: nn.Module, network: nn.Module, decay: float, *, epo
     """Move the averaged weights towards the network's, after every eighth step of an epoch and after its last.
 
     The first updates of a run reach further than the decay says, so that little is left of the fresh weights after a
-    short one.  Running statistics are taken over as they are.
+    short one.  Running statistics are averaged like weights, so that the two fit together.
     epoch, done: counted from 1.  steps: in an epoch.
     """
     if done % UPDATE_EVERY and done != steps:
@@ -26,4 +26,7 @@ def update_average(averaged: nn.Module, network: nn.Module, decay: float, *, epo
     reach = 1 - min(decay, (1 + earlier) / (10 + earlier))
     torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), reach)
     for kept, current in zip(averaged.buffers(), network.buffers(), strict=True):
-        kept.copy_(current)
+        if kept.is_floating_point():
+            kept.lerp_(current, reach)
+        else:
+            kept.copy_(current)

@@ -12,20 +12,21 @@ import torch
 from mien.errors import InputError, ModelError
 from mien.files import atomic_path
 from mien.spec import ModelSpec
+from mien.train.answers import count_logits, make_answers
 from mien.train.config import Recipe, from_fields
 from mien.train.models.registry import build
 from mien.train.network import Predictor
 
 __all__ = ["first_line", "load", "load_predictor", "save"]
 
-FORMAT = "mien-checkpoint-1"
+FORMAT = "mien-checkpoint-2"
 
 
 def save(path: str | Path, content: dict[str, Any]) -> None:
     """Write a checkpoint, whole or not at all.
 
-    content: tensors and plain values under `recipe` (nested dictionaries), `spec` (ModelSpec as JSON), `weights`
-    (state dict) and whatever else its reader wants.
+    content: tensors and plain values under `recipe` (nested dictionaries), `specs` (each answer's ModelSpec as JSON),
+    `prior` (seven numbers), `weights` (state dict) and whatever else its reader wants.
     """
     with atomic_path(path) as temporary:
         try:
@@ -58,20 +59,23 @@ def load(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_predictor(path: str | Path) -> tuple[Predictor, Recipe, ModelSpec]:
-    """Return the network of a best.pt in evaluation mode, with the recipe that made it and what it says of itself.
+def load_predictor(path: str | Path) -> tuple[Predictor, Recipe, dict[str, ModelSpec]]:
+    """Return the network of a best.pt in evaluation mode, the recipe that made it and what each answer says of itself.
 
     Raises ModelError where the file is missing, damaged or not ours.
     """
     content = load(path)
     try:
         recipe = from_fields(content["recipe"])
-        spec = ModelSpec.loads(content["spec"])
-        network = build(recipe.model, labels=len(spec.labels), crop=spec.crop)
+        specs = {name: ModelSpec.loads(text) for name, text in content["specs"].items()}
+        crop = next(iter(specs.values())).crop
+        network = build(recipe.model, labels=count_logits(recipe), crop=crop)
         network.load_state_dict(content["weights"])
-    except (KeyError, RuntimeError, TypeError, AttributeError, InputError) as error:
+        temperatures = {name: spec.temperature for name, spec in specs.items()}
+        answers = make_answers(recipe, torch.tensor(content["prior"]), temperatures)
+    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError, StopIteration, InputError) as error:
         raise ModelError(f"{path}: the checkpoint does not fit this version of mien ({first_line(error)})") from error
-    return Predictor(network, spec.crop, temperature=spec.temperature).eval(), recipe, spec
+    return Predictor(network, crop, answers).eval(), recipe, specs
 
 
 def first_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,14 @@ __all__ = [
     "DataConfig",
     "ModelConfig",
     "OptimiserConfig",
+    "PeopleConfig",
     "Recipe",
     "StopConfig",
+    "TeacherConfig",
     "dumps",
     "from_fields",
     "read_recipe",
+    "with_settings",
 ]
 
 
@@ -37,10 +40,12 @@ class DataConfig:
     """Which pictures, with which labels, and what their pixels go through."""
 
     manifests: tuple[str, ...] = ("data/fer2013",)  # folders of prepared datasets; `--data` on the command line wins
-    labels: str = "label"  # "label": the emotion column; "votes": FER+'s distributions over eight expressions
+    labels: str = "label"  # "label": the emotion column; "votes": FER+'s distributions over eight; "both": two heads
     contrast: str = "none"  # see spec.CropSpec
     normalisation: str = "per_crop"  # see spec.CropSpec
     limit: int = 0  # train and validate on the first so many rows of each split; 0: on all
+    val_twins: bool = True  # validate also on crops that stand, pixel for pixel, in train
+    train_twins: bool = True  # train also on crops that stand, pixel for pixel, in val or test
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,10 @@ class ModelConfig:
     name: str = "paper-cnn"
     dropout: float = 0.4  # Table I
     batch_norm: bool = False  # after each hidden layer; folded into it at export
+    widths: tuple[int, ...] = ()  # channels of each stage; empty: the network's own
+    depths: tuple[int, ...] = ()  # layers or blocks of each stage; empty: the network's own
+    attention: bool = False  # squeeze-and-excitation in each residual block
+    cosine: bool = False  # the last layer compares directions alone, as ArcFace's
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,7 @@ class AugmentConfig:
     brightness: float = 0.15  # added, of the range from black to white
     contrast: float = 0.2  # 0.2: from 1/1.2 to 1.2 times, about the crop's mean
     erase: float = 0.0  # chance of a rectangle filled with grey (Zhong et al. 2020, "Random Erasing")
+    mixup: float = 0.0  # a of Beta(a, a), by which two crops and their targets are mixed (Zhang et al. 2018); 0: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +87,10 @@ class OptimiserConfig:
     epochs: int = 40
     warmup_epochs: int = 1
     label_smoothing: float = 0.0
+    margin: float = 0.0  # radians by which a label must be nearer than it is (ArcFace); wants model.cosine; 0: none
     average: float = 0.0  # decay, every eighth step, of the averaged weights, which are validated and kept; 0: none
     clip_norm: float = 0.0  # largest norm of the gradient; 0: no limit
+    sizes_px: tuple[int, ...] = ()  # sides that the crops are brought to in equal parts of the run; empty: their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,23 @@ class StopConfig:
     """The paper's rule: stop when validation accuracy falls while its loss rises."""
 
     patience: int = 10  # epochs in a row that are worse in both than the best so far; 0: never stop early
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherConfig:
+    """Networks whose answers are learned beside the labels (Hinton et al. 2015, "Distilling the Knowledge")."""
+
+    models: tuple[str, ...] = ()  # shipped models' names or ONNX files, whose answers are averaged; empty: none
+    weight: float = 0.5  # of what they say; the labels have the rest
+    temperature: float = 2.0  # that softens both sides
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleConfig:
+    """How the two heads of labels = "both" become one answer in seven labels; changes nothing in training."""
+
+    fer2013_share: float = 0.0  # of FER2013's head in the geometric mean of both
+    logit_adjustment: float = 0.0  # tau of Menon et al. 2021, "Long-tail learning via logit adjustment"; 0: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +130,23 @@ class Recipe:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     stop: StopConfig = field(default_factory=StopConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    people: PeopleConfig = field(default_factory=PeopleConfig)
 
     def __post_init__(self) -> None:
         """Raise RecipeError where a setting is out of range."""
-        optimiser, augment = self.optimiser, self.augment
+        optimiser, augment, teacher = self.optimiser, self.augment, self.teacher
         checks = {
-            "name": self.name.isprintable() and self.name not in ("", ".", "..") and not set(self.name) & set("/\\"),
+            "name": _is_plain_name(self.name),
             "seed": 0 <= self.seed < 2**32,
             "data.manifests": len(self.data.manifests) > 0,
-            "data.labels": self.data.labels in ("label", "votes"),
+            "data.labels": self.data.labels in ("label", "votes", "both"),
             "data.contrast": self.data.contrast in CONTRASTS,
             "data.normalisation": self.data.normalisation in NORMALISATIONS,
             "data.limit": self.data.limit >= 0,
             "model.dropout": 0 <= self.model.dropout < 1,
+            "model.widths": all(width >= 1 for width in self.model.widths),
+            "model.depths": all(depth >= 1 for depth in self.model.depths),
             "optimiser.learning_rate": 0 < optimiser.learning_rate < math.inf,
             "optimiser.schedule": optimiser.schedule in ("cosine", "step", "constant"),
             "optimiser.momentum": 0 <= optimiser.momentum < 1,
@@ -122,20 +155,32 @@ class Recipe:
             "optimiser.epochs": optimiser.epochs >= 1,
             "optimiser.warmup_epochs": 0 <= optimiser.warmup_epochs <= optimiser.epochs,
             "optimiser.label_smoothing": 0 <= optimiser.label_smoothing < 1,
+            "optimiser.margin": 0 <= optimiser.margin <= (1 if self.model.cosine else 0),
             "optimiser.average": 0 <= optimiser.average < 1,
             "optimiser.clip_norm": 0 <= optimiser.clip_norm < math.inf,
+            "optimiser.sizes_px": all(8 <= side <= 1024 for side in optimiser.sizes_px),
             "augment.rotation_deg": 0 <= augment.rotation_deg <= 180,
             "augment.shift": 0 <= augment.shift < 1,
             "augment.zoom": 0 <= augment.zoom < 1,
             "augment.brightness": 0 <= augment.brightness <= 1,
             "augment.contrast": 0 <= augment.contrast < 10,
             "augment.erase": 0 <= augment.erase <= 1,
+            "augment.mixup": 0 <= augment.mixup < math.inf,
             "stop.patience": self.stop.patience >= 0,
+            "teacher.weight": 0 <= teacher.weight <= 1,
+            "teacher.temperature": 0 < teacher.temperature < math.inf,
+            "people.fer2013_share": 0 <= self.people.fer2013_share <= 1,
+            "people.logit_adjustment": 0 <= self.people.logit_adjustment < math.inf,
         }
         if wrong := [name for name, fits in checks.items() if not fits]:
             raise RecipeError(
                 f"recipe {self.name!r}: out of range: {', '.join(wrong)}; docs/training.md gives the ranges"
             )
+
+
+def _is_plain_name(name: str) -> bool:
+    """Return whether a name can be that of a folder beside others."""
+    return name.isprintable() and name not in ("", ".", "..") and not set(name) & set("/\\")
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -154,6 +199,31 @@ def read_recipe(path: str | Path) -> Recipe:
         raise RecipeError(f"{path}: {error}") from error
     assert isinstance(recipe, Recipe)
     return recipe
+
+
+def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """Return a recipe with some settings changed and named behind its name, so that it gets a folder of its own.
+
+    settings: texts such as "augment.mixup=0.4", the value as in TOML; a bare word counts as a text.
+    Raises RecipeError where a setting is unknown, of the wrong kind or out of range.
+    """
+    if not settings:
+        return recipe
+    fields = dataclasses.asdict(recipe)
+    for setting in settings:
+        key, equals, value = (part.strip() for part in setting.partition("="))
+        *tables, last = key.split(".")
+        place: Any = fields
+        for table in tables:
+            place = place.get(table) if isinstance(place, dict) else None
+        if not equals or not isinstance(place, dict):
+            raise RecipeError(f"setting {setting!r}: expected KEY=VALUE with a key of a recipe, as augment.mixup=0.4")
+        try:
+            place[last] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            place[last] = value
+    fields["name"] = " ".join([recipe.name, *(setting.replace("/", "_").replace("\\", "_") for setting in settings)])
+    return from_fields(fields)
 
 
 def from_fields(fields: Mapping[str, Any]) -> Recipe:
@@ -207,9 +277,12 @@ def _value(kind: Any, value: object, name: str) -> object:
     if kind is float and type(value) is int and abs(value) < 2**53:
         return float(value)
     if isinstance(kind, types.GenericAlias):
-        if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        item_kind = typing.get_args(kind)[0]
+        if isinstance(value, (list, tuple)) and all(type(item) is item_kind for item in value):
             return tuple(value)
-    elif type(value) is kind:  # not isinstance: True is no integer here
+        wanted = "a list of texts" if item_kind is str else "a list of whole numbers"
+        raise RecipeError(f"{name} is {value!r}; expected {wanted}")
+    if type(value) is kind:  # not isinstance: True is no integer here
         return value
-    wanted = _KINDS.get(kind, "a list of texts")
+    wanted = _KINDS[kind]
     raise RecipeError(f"{name} is {value!r}; expected {wanted}")

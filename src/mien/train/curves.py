@@ -13,7 +13,8 @@ from mien.files import atomic_path, write_text
 
 __all__ = ["COLUMNS", "Row", "draw_curves", "write_log"]
 
-#: One row an epoch.  seconds: of the whole epoch, validation included; images_per_s: of its training part.
+#: One row an epoch.  seconds: of the whole epoch, validation included; images_per_s: of its training part.  Where there
+#: are two heads, val_loss is the sum and val_accuracy the mean of theirs, and val_accuracy_HEAD stands behind.
 COLUMNS = ("epoch", "learning_rate", "train_loss", "val_loss", "val_accuracy", "images_per_s", "seconds")
 
 Row = dict[str, float]
@@ -22,9 +23,10 @@ Row = dict[str, float]
 def write_log(path: str | Path, rows: list[Row]) -> None:
     """Write the rows as CSV, whole or not at all."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    columns = [*COLUMNS, *(name for name in rows[0] if name not in COLUMNS)]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: f"{row[name]:.6g}" for name in COLUMNS} for row in rows)
+    writer.writerows({name: f"{row[name]:.6g}" for name in columns} for row in rows)
     write_text(path, text.getvalue())
 
 

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from mien.data import manifest as manifests
-from mien.data.manifest import Dataset
+from mien.data.audit import fingerprints
+from mien.data.manifest import Dataset, Manifest
 from mien.errors import DataError
 from mien.labels import FER2013, FERPLUS
 from mien.preprocess import enhance
 from mien.spec import CropSpec
+from mien.train.answers import HEADS
 from mien.train.config import DataConfig
 from mien.types import FloatArray, ImageArray, IntArray
 
@@ -27,14 +29,14 @@ class CropTable:
     crops: list[ImageArray]  # one array a dataset, (n, S, S) or (n, S, S, 3)
     part: IntArray  # (N,) which of them
     row: IntArray  # (N,) which row of it
-    targets: FloatArray  # (N, L) rows that sum to 1
+    targets: FloatArray  # (N, columns) for each head a row that sums to 1, or zeros where it has nothing to learn
 
     def __len__(self) -> int:
         """Return how many crops there are."""
         return len(self.row)
 
     def batch(self, indices: IntArray) -> tuple[Tensor, Tensor]:
-        """Return (crops uint8 (B, S, S) or (B, S, S, 3), targets (B, L)) of some rows."""
+        """Return (crops uint8 (B, S, S) or (B, S, S, 3), targets (B, columns)) of some rows."""
         picked = np.empty((len(indices), *self.crops[0].shape[1:]), np.uint8)
         for number, crops in enumerate(self.crops):
             here = self.part[indices] == number
@@ -48,7 +50,7 @@ class TrainingData:
 
     train: CropTable
     val: CropTable
-    labels: tuple[str, ...]
+    prior: FloatArray  # (7,) shares of the expressions in train: of the votes where there are any, else of the labels
     crop: CropSpec  # the geometry of the datasets with the recipe's contrast and normalisation
     manifest_sha256: str  # joined by "+" where there are several
 
@@ -66,14 +68,14 @@ def load(config: DataConfig) -> TrainingData:
                 f"{folder}: its crops are cut otherwise than those of {config.manifests[0]}; prepare it again"
             )
     crop = replace(first, contrast=config.contrast, normalisation=config.normalisation)
-    labels = FERPLUS if config.labels == "votes" else FER2013
     crops = [enhance(dataset.crops, crop) for dataset in datasets]
+    named = list(zip(config.manifests, datasets, strict=True))
     tables = {}
-    for split in ("train", "val"):
-        parts = [
-            _targets(folder, dataset, split, config.labels)
-            for folder, dataset in zip(config.manifests, datasets, strict=True)
-        ]
+    for split, unwanted in (
+        ("train", _unwanted_in_train(datasets, config)),
+        ("val", _unwanted_in_val(datasets, config)),
+    ):
+        parts = [_targets(folder, dataset, split, config.labels, unwanted) for folder, dataset in named]
         part = np.concatenate([np.full(len(rows), number) for number, (rows, _) in enumerate(parts)])
         row, targets = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         stop = config.limit or len(row)
@@ -82,27 +84,57 @@ def load(config: DataConfig) -> TrainingData:
             raise DataError(
                 f"{', '.join(config.manifests)}: no usable row in split {split}; training wants train and val"
             )
+    seven = tables["train"].targets[:, HEADS[config.labels][-1].columns][:, : len(FER2013)]
     sha256 = "+".join(dataset.manifest.sha256 for dataset in datasets)
-    return TrainingData(tables["train"], tables["val"], labels, crop, sha256)
+    return TrainingData(tables["train"], tables["val"], seven.sum(axis=0) / seven.sum(), crop, sha256)
 
 
-def _targets(folder: str, dataset: Dataset, split: str, labels: str) -> tuple[IntArray, FloatArray]:
-    """Return the usable rows of a split and their target distributions."""
+def _unwanted_in_train(datasets: list[Dataset], config: DataConfig) -> set[bytes]:
+    """Return the fingerprints of the crops that are not to be trained on."""
+    return set() if config.train_twins else _fingerprints(datasets, "val") | _fingerprints(datasets, "test")
+
+
+def _unwanted_in_val(datasets: list[Dataset], config: DataConfig) -> set[bytes]:
+    """Return the fingerprints of the crops that are not to be validated on."""
+    return set() if config.val_twins or not config.train_twins else _fingerprints(datasets, "train")
+
+
+def _fingerprints(datasets: list[Dataset], split: str) -> set[bytes]:
+    """Return the fingerprints of all crops of a split."""
+    return {mark for dataset in datasets for mark in fingerprints(dataset, dataset.manifest.rows_in(split))}
+
+
+def _targets(
+    folder: str, dataset: Dataset, split: str, labels: str, unwanted: set[bytes]
+) -> tuple[IntArray, FloatArray]:
+    """Return the usable rows of a split and their targets, head beside head."""
     manifest = dataset.manifest
     rows = manifest.rows_in(split)
     rows = rows[~manifest.missed[rows]]
-    if labels == "label":
-        if len(rows) and manifest.label[rows].max() >= len(FER2013):
-            raise DataError(
-                f"{folder}: {split} holds faces labelled contempt; a network of seven labels cannot be trained on them"
-            )
-        targets = np.eye(len(FER2013), dtype=np.float32)[manifest.label[rows]]
-    else:
-        if manifest.votes is None:
-            raise DataError(f"{folder}: it has no votes; prepare it with --ferplus, or train with labels = 'label'")
-        # Faces that most taggers could not name are left out, as in FER+ (Barsoum et al. 2016, section 2).
-        rows = rows[manifest.votes[rows].argmax(axis=1) < len(FERPLUS)]
-        rows = rows[manifest.votes[rows, : len(FERPLUS)].sum(axis=1) > 0]
-        counts = manifest.votes[rows, : len(FERPLUS)].astype(np.float32)
-        targets = counts / counts.sum(axis=1, keepdims=True)
-    return rows, targets
+    if unwanted:
+        rows = rows[[mark not in unwanted for mark in fingerprints(dataset, rows)]]
+    if labels != "label" and manifest.votes is None:
+        raise DataError(f"{folder}: it has no votes; prepare it with --ferplus, or train with labels = 'label'")
+    if labels == "votes":
+        shares = _vote_shares(manifest, rows)
+        voted = shares.sum(axis=1) > 0
+        return rows[voted], shares[voted]
+    if len(rows) and manifest.label[rows].max() >= len(FER2013):
+        raise DataError(
+            f"{folder}: {split} holds faces labelled contempt; a network of seven labels cannot be trained on them"
+        )
+    one_hot = np.eye(len(FER2013), dtype=np.float32)[manifest.label[rows]]
+    return rows, one_hot if labels == "label" else np.concatenate([one_hot, _vote_shares(manifest, rows)], axis=1)
+
+
+def _vote_shares(manifest: Manifest, rows: IntArray) -> FloatArray:
+    """Return the shares (n, 8) of the votes for an expression; zeros where most taggers could name none.
+
+    Source: Barsoum et al. 2016, section 2, which leaves those faces out.
+    """
+    assert manifest.votes is not None
+    votes = manifest.votes[rows]
+    counts = votes[:, : len(FERPLUS)].astype(np.float32)
+    counts[votes.argmax(axis=1) >= len(FERPLUS)] = 0
+    counts /= np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return counts

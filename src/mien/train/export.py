@@ -1,8 +1,8 @@
 """A checkpoint to a self-describing ONNX file; refuses where the two do not give the same answers.
 
-The graph takes uint8 crops (N, S, S) or (N, S, S, 3), any N, and gives probabilities (N, labels): scaling,
-normalisation, temperature and softmax are inside.  Weights are stored as fp16 and cast back in the graph; batch
-normalisation is folded into the convolutions before it.
+The graph takes uint8 crops (N, S, S) or (N, S, S, 3), any N, and gives probabilities (N, labels) for each answer, the
+main one first: scaling, normalisation, temperature and softmax are inside.  Weights are stored as fp16 and cast back in
+the graph; batch normalisation is folded into the convolutions before it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from mien.classify import SPEC_KEY, Classifier
+from mien.classify import Classifier, spec_key
 from mien.errors import ModelError
 from mien.files import atomic_path
 from mien.spec import CropSpec, ModelSpec
@@ -38,25 +38,26 @@ HALF_FROM_ELEMENTS = 256  # smaller tensors (biases, constants) stay fp32: there
 
 
 def export(checkpoint: str | Path, out: str | Path) -> ModelSpec:
-    """Write the ONNX file of a best.pt, whole or not at all, and return what it says of itself.
+    """Write the ONNX file of a best.pt, whole or not at all, and return what its main answer says of itself.
 
     Raises ModelError where the checkpoint is damaged, or where PyTorch with the same fp16-rounded weights and ONNX
     Runtime differ by more than 1e-4 in any probability of 64 made crops.
     """
-    trained, _, spec = load_predictor(checkpoint)
+    trained, _, specs = load_predictor(checkpoint)
     predictor = round_to_half(fold_batch_norm(trained))
-    crops = _checked_with(spec.crop)
+    crops = _checked_with(trained.crop)
     with atomic_path(out) as temporary:
-        onnx.save(_to_onnx(predictor, spec, crops), temporary)
-        exported = Classifier.load(temporary)
+        onnx.save(_to_onnx(predictor, specs, crops), temporary)
         with torch.no_grad():
-            expected = predictor(torch.from_numpy(crops)).numpy()
-        difference = float(np.abs(exported.predict_once(crops) - expected).max())
-        if not difference <= TOLERANCE:
-            raise ModelError(
-                f"{checkpoint}: the exported network differs from PyTorch's by {difference:.2g}; not written"
-            )
-    return spec
+            expected = predictor(torch.from_numpy(crops))
+        for name, shares in zip(specs, expected, strict=True):
+            exported = Classifier.load(temporary, answer=name)
+            difference = float(np.abs(exported.predict_once(crops) - shares.numpy()).max())
+            if not difference <= TOLERANCE:
+                raise ModelError(
+                    f"{checkpoint}: the exported network differs from PyTorch's by {difference:.2g}; not written"
+                )
+    return next(iter(specs.values()))
 
 
 def _checked_with(crop: CropSpec) -> ImageArray:
@@ -105,14 +106,14 @@ def round_to_half(predictor: Predictor) -> Predictor:
     return rounded
 
 
-def _to_onnx(predictor: Predictor, spec: ModelSpec, crops: ImageArray) -> onnx.ModelProto:
+def _to_onnx(predictor: Predictor, specs: dict[str, ModelSpec], crops: ImageArray) -> onnx.ModelProto:
     """Return the ONNX model with fp16 weights and its description."""
     with _quiet():
         program = torch.onnx.export(
             predictor,
             (torch.from_numpy(crops[:2]),),
             input_names=["crops"],
-            output_names=["probabilities"],
+            output_names=list(specs),
             dynamic_shapes={"crops": {0: torch.export.Dim("batch")}},
             opset_version=OPSET,
             dynamo=True,
@@ -121,7 +122,7 @@ def _to_onnx(predictor: Predictor, spec: ModelSpec, crops: ImageArray) -> onnx.M
     assert program is not None
     model = program.model_proto
     _store_half(model)
-    helper.set_model_props(model, {SPEC_KEY: spec.dumps()})
+    helper.set_model_props(model, {spec_key(name): spec.dumps() for name, spec in specs.items()})
     model.producer_name = "mien"
     # The exporter notes where in which source file each node was traced: paths of the machine that trained it.
     for item in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):

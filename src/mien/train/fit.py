@@ -6,30 +6,33 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
+from mien.classify import Classifier
 from mien.errors import InputError, ModelError, RecipeError
 from mien.files import make_folder, write_text
 from mien.metrics import log_loss
-from mien.spec import ModelSpec
+from mien.spec import CropSpec, ModelSpec
 from mien.train import checkpoint
-from mien.train.augment import augment
+from mien.train.answers import HEADS, count_logits, make_answers
+from mien.train.augment import augment, mix
 from mien.train.average import update_average
-from mien.train.config import Recipe, dumps
+from mien.train.config import Recipe, dumps, read_recipe
 from mien.train.curves import Row, draw_curves, write_log
 from mien.train.dataset import TrainingData, load
 from mien.train.devices import autocast, find_device, find_layout
-from mien.train.losses import cross_entropy
 from mien.train.models.registry import build
 from mien.train.network import Predictor, normalise, to_input
-from mien.train.schedule import learning_rate_at
-from mien.train.validate import fit_temperature, mean_probabilities, predict_views
+from mien.train.schedule import learning_rate_at, size_at
+from mien.train.teach import load_teachers, teach, total_loss
+from mien.train.validate import asked, fit_temperature, mean_probabilities, predict_views
 
 __all__ = ["FitResult", "State", "fit", "judge", "start", "train_epoch"]
 
@@ -52,12 +55,13 @@ class FitResult:
 
 @dataclass(slots=True)
 class State:
-    """What changes from epoch to epoch."""
+    """What changes from epoch to epoch, and the teachers, which do not."""
 
     network: nn.Module
     averaged: nn.Module  # the network itself where no average is kept
     optimiser: torch.optim.Optimizer
-    rows: list[Row]
+    teachers: list[Classifier] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     best: Row | None = None
     strikes: int = 0  # epochs in a row that were worse than the best in accuracy and in loss
     finished: bool = False
@@ -87,24 +91,27 @@ def fit(
     data = load(recipe.data)
     if recipe.model.batch_norm and len(data.train) < 2:
         raise RecipeError(f"recipe {recipe.name!r}: model.batch_norm wants at least two training crops; there is one")
-    spec = ModelSpec(recipe.name, data.labels, data.crop, 1.0, recipe.mirror, recipe.licence, data.manifest_sha256)
-    state = start(recipe, spec, where)
+    state = start(recipe, data.crop, where)
+    state.teachers = load_teachers(recipe, data.crop)
     if last.is_file():
-        _restore(state, recipe, spec, folder)
+        _restore(state, recipe, data, folder)
     _prepare(folder, recipe)
     while not state.finished:
         row = _run_epoch(state, recipe, data, where, on_batch)
         state.rows.append(row)
         state.finished = judge(state, recipe, row)
         if row is state.best:
-            _save_best(folder, recipe, spec, state, row)
+            _save_best(folder, recipe, data, state.averaged, row)
         if state.finished:
-            _calibrate(folder, recipe, spec, data, where)
+            _calibrate(folder, recipe, data, where)
         write_log(folder / "log.csv", state.rows)
         draw_curves(folder / "curves.png", state.rows, title=recipe.name)
-        _save_last(folder, recipe, spec, state)  # the last: from here on the epoch counts
+        _save_last(folder, recipe, data, state)  # the last: from here on the epoch counts
         if on_epoch:
             on_epoch(row)
+    if read_recipe(folder / "recipe.toml").people != recipe.people:
+        _calibrate(folder, recipe, data, where)
+        write_text(folder / "recipe.toml", dumps(recipe))
     assert state.best is not None
     return FitResult(
         folder=folder,
@@ -115,12 +122,19 @@ def fit(
     )
 
 
-def start(recipe: Recipe, spec: ModelSpec, device: torch.device) -> State:
-    """Return the state before the first epoch."""
+def start(recipe: Recipe, crop: CropSpec, device: torch.device) -> State:
+    """Return the state before the first epoch.  RecipeError where the network cannot read a size of the recipe's."""
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True  # so that a resumed run repeats an uninterrupted one
     torch.manual_seed(recipe.seed)
-    network = build(recipe.model, labels=len(spec.labels), crop=spec.crop)
+    network = build(recipe.model, labels=count_logits(recipe), crop=crop)
+    for side in recipe.optimiser.sizes_px:
+        try:
+            network.eval()(torch.zeros(1, crop.channels, side, side))
+        except RuntimeError as error:
+            raise RecipeError(
+                f"recipe {recipe.name!r}: {recipe.model.name} cannot read crops of {side} pixels"
+            ) from error
     network = network.to(device=device, memory_format=find_layout(device))  # type: ignore[call-overload]
     averaged = copy.deepcopy(network) if recipe.optimiser.average else network
     optimiser = torch.optim.SGD(
@@ -131,7 +145,7 @@ def start(recipe: Recipe, spec: ModelSpec, device: torch.device) -> State:
         weight_decay=recipe.optimiser.weight_decay,
         fused=True,
     )
-    return State(network, averaged, optimiser, [])
+    return State(network, averaged, optimiser)
 
 
 def _prepare(folder: Path, recipe: Recipe) -> None:
@@ -144,12 +158,12 @@ def _prepare(folder: Path, recipe: Recipe) -> None:
         write_text(folder / "recipe.toml", dumps(recipe))
 
 
-def _restore(state: State, recipe: Recipe, spec: ModelSpec, folder: Path) -> None:
+def _restore(state: State, recipe: Recipe, data: TrainingData, folder: Path) -> None:
     """Bring the state to the end of the last whole epoch."""
     content = checkpoint.load(folder / "last.pt")
     try:
-        same_recipe = _without_places(content["recipe"]) == _without_places(dataclasses.asdict(recipe))
-        same_data = ModelSpec.loads(content["spec"]).manifest_sha256 == spec.manifest_sha256
+        same_recipe = _what_trains(content["recipe"]) == _what_trains(dataclasses.asdict(recipe))
+        same_data = content["data"] == data.manifest_sha256
     except (KeyError, TypeError, InputError) as error:
         raise ModelError(
             f"{folder / 'last.pt'}: holds no run to go on with ({checkpoint.first_line(error)})"
@@ -170,22 +184,29 @@ def _restore(state: State, recipe: Recipe, spec: ModelSpec, folder: Path) -> Non
         ) from error
 
 
-def _without_places(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe's fields without the folders of its data, which may be named in many ways; the hash tells."""
-    return {**fields, "data": {**fields["data"], "manifests": ()}}
+def _what_trains(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe's fields without those that change nothing in training.
+
+    They are how two heads are joined, and the folders of the data, which may be named in many ways; the hash tells.
+    """
+    return {**fields, "data": {**fields["data"], "manifests": ()}, "people": {}}
 
 
 def _run_epoch(state: State, recipe: Recipe, data: TrainingData, device: torch.device, on_batch: OnBatch | None) -> Row:
     """Train for one epoch, validate, and return the log row."""
     epoch = len(state.rows) + 1
     begun = time.perf_counter()
-    train_loss, images = train_epoch(
-        state.network, state.averaged, state.optimiser, recipe, data, epoch, device, on_batch
-    )
+    train_loss, images = train_epoch(state, recipe, data, epoch, device, on_batch)
     trained = time.perf_counter()
-    views = predict_views(Predictor(state.averaged, data.crop), data.val, device, mirror=recipe.mirror)
-    probabilities = mean_probabilities(views, 1.0)
-    val_loss = log_loss(probabilities, data.val.targets)
+    answers = make_answers(recipe, torch.from_numpy(data.prior), {})
+    views = predict_views(Predictor(state.averaged, data.crop, answers), data.val, device, mirror=recipe.mirror)
+    losses, accuracies = {}, {}
+    for head in HEADS[recipe.data.labels]:
+        rows, expected = asked(answers[head.name], data.val)
+        probabilities = mean_probabilities(views[:, rows], answers[head.name])
+        losses[head.name] = log_loss(probabilities, expected)
+        accuracies[head.name] = float((probabilities.argmax(1) == expected.argmax(1)).mean())
+    val_loss = math.fsum(losses.values())
     if not math.isfinite(train_loss + val_loss):
         raise RecipeError(
             f"recipe {recipe.name!r}: the loss in epoch {epoch} is {train_loss} in training and {val_loss} in "
@@ -196,16 +217,15 @@ def _run_epoch(state: State, recipe: Recipe, data: TrainingData, device: torch.d
         "learning_rate": state.optimiser.param_groups[0]["lr"],
         "train_loss": train_loss,
         "val_loss": val_loss,
-        "val_accuracy": float((probabilities.argmax(1) == data.val.targets.argmax(1)).mean()),
+        "val_accuracy": math.fsum(accuracies.values()) / len(accuracies),
+        **({f"val_accuracy_{name}": accuracy for name, accuracy in accuracies.items()} if len(accuracies) > 1 else {}),
         "images_per_s": images / (trained - begun),
         "seconds": time.perf_counter() - begun,
     }
 
 
 def train_epoch(
-    network: nn.Module,
-    averaged: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    state: State,
     recipe: Recipe,
     data: TrainingData,
     epoch: int,
@@ -216,13 +236,14 @@ def train_epoch(
 
     All randomness comes from the recipe's seed and the number of the epoch, so an epoch can be repeated by itself.
     """
-    config = recipe.optimiser
+    config, heads = recipe.optimiser, HEADS[recipe.data.labels]
+    network, optimiser = state.network, state.optimiser
     seed = recipe.seed * 1_000_003 + epoch
     torch.manual_seed(seed)  # dropout
     generator = torch.Generator().manual_seed(seed)  # order and augmentation
     order = torch.randperm(len(data.train), generator=generator).numpy()
     steps = max(1, len(order) // config.batch_size)
-    layout = find_layout(device)
+    side, layout = size_at(config, epoch), find_layout(device)
     network.train()
     total = torch.zeros((), device=device)
     for number in range(steps):
@@ -231,17 +252,21 @@ def train_epoch(
             group["lr"] = learning_rate_at(config, step, steps)
         crops, targets = data.train.batch(order[number * config.batch_size : (number + 1) * config.batch_size])
         inputs = augment(to_input(crops.to(device)), recipe.augment, generator=generator)
+        inputs, targets = mix(inputs, targets.to(device), recipe.augment, generator=generator)
+        taught = teach(state.teachers, heads, inputs, recipe.teacher.temperature) if state.teachers else None
+        if side and side != inputs.shape[-1]:
+            inputs = functional.interpolate(inputs, size=side, mode="bilinear", align_corners=False)
         inputs = normalise(inputs, data.crop).contiguous(memory_format=layout)
         with autocast(device):
             logits = network(inputs)
-        loss = cross_entropy(logits, targets.to(device), smoothing=config.label_smoothing)
+        loss = total_loss(logits, targets, taught, heads, recipe)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if config.clip_norm:
             nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
         optimiser.step()
-        if averaged is not network:
-            update_average(averaged, network, config.average, epoch=epoch, done=number + 1, steps=steps)
+        if state.averaged is not network:
+            update_average(state.averaged, network, config.average, epoch=epoch, done=number + 1, steps=steps)
         total += loss.detach()
         if on_batch:
             on_batch(epoch, number + 1, steps)
@@ -260,34 +285,57 @@ def judge(state: State, recipe: Recipe, row: Row) -> bool:
     return len(state.rows) == recipe.optimiser.epochs or bool(patience and state.strikes >= patience)
 
 
-def _save_best(folder: Path, recipe: Recipe, spec: ModelSpec, state: State, row: Row) -> None:
+def _specs(recipe: Recipe, data: TrainingData, temperatures: Mapping[str, float]) -> dict[str, str]:
+    """Return what each answer says of itself, as JSON; the main one bears the recipe's name."""
+    specs: dict[str, str] = {}
+    for name, answer in make_answers(recipe, torch.from_numpy(data.prior), temperatures).items():
+        full_name = f"{recipe.name}-{name}" if specs else recipe.name
+        spec = ModelSpec(
+            full_name, answer.labels, data.crop, answer.temperature, recipe.mirror, recipe.licence, data.manifest_sha256
+        )
+        specs[name] = spec.dumps()
+    return specs
+
+
+def _save_best(folder: Path, recipe: Recipe, data: TrainingData, network: nn.Module, row: Row) -> None:
     """Write best.pt: the weights that were validated, with what export needs."""
-    content = {"recipe": dataclasses.asdict(recipe), "spec": spec.dumps(), "weights": state.averaged.state_dict()}
-    checkpoint.save(folder / "best.pt", {**content, "epoch": row["epoch"], "val_accuracy": row["val_accuracy"]})
+    content = {
+        "recipe": dataclasses.asdict(recipe),
+        "specs": _specs(recipe, data, {}),
+        "prior": data.prior.tolist(),
+        "weights": network.state_dict(),
+        "epoch": row["epoch"],
+        "val_accuracy": row["val_accuracy"],
+    }
+    checkpoint.save(folder / "best.pt", content)
 
 
-def _save_last(folder: Path, recipe: Recipe, spec: ModelSpec, state: State) -> None:
+def _save_last(folder: Path, recipe: Recipe, data: TrainingData, state: State) -> None:
     """Write last.pt: everything that going on needs."""
-    checkpoint.save(
-        folder / "last.pt",
-        {
-            "recipe": dataclasses.asdict(recipe),
-            "spec": spec.dumps(),
-            "weights": state.network.state_dict(),
-            "averaged": state.averaged.state_dict(),
-            "optimiser": state.optimiser.state_dict(),
-            "rows": state.rows,
-            "best": state.best,
-            "strikes": state.strikes,
-            "finished": state.finished,
-        },
-    )
+    content = {
+        "recipe": dataclasses.asdict(recipe),
+        "data": data.manifest_sha256,
+        "weights": state.network.state_dict(),
+        "averaged": state.averaged.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "rows": state.rows,
+        "best": state.best,
+        "strikes": state.strikes,
+        "finished": state.finished,
+    }
+    checkpoint.save(folder / "last.pt", content)
 
 
-def _calibrate(folder: Path, recipe: Recipe, spec: ModelSpec, data: TrainingData, device: torch.device) -> None:
-    """Fit the temperature of the best checkpoint on validation and store it there."""
+def _calibrate(folder: Path, recipe: Recipe, data: TrainingData, device: torch.device) -> None:
+    """Fit the temperature of each answer of the best checkpoint on validation and store it there."""
     content = checkpoint.load(folder / "best.pt")
     predictor, _, _ = checkpoint.load_predictor(folder / "best.pt")
     views = predict_views(predictor.to(device), data.val, device, mirror=recipe.mirror)
-    spec = dataclasses.replace(spec, temperature=fit_temperature(views, data.val.targets))
-    checkpoint.save(folder / "best.pt", {**content, "spec": spec.dumps()})
+    temperatures: dict[str, float] = {}
+    # The joined answer comes first by name and last here: it is made of the others at their temperatures.
+    for name in reversed(make_answers(recipe, torch.from_numpy(data.prior), {})):
+        answer = make_answers(recipe, torch.from_numpy(data.prior), temperatures)[name]
+        rows, expected = asked(answer, data.val)
+        temperatures[name] = fit_temperature(views[:, rows], expected, answer)
+    fields = {**content, "recipe": dataclasses.asdict(recipe), "specs": _specs(recipe, data, temperatures)}
+    checkpoint.save(folder / "best.pt", fields)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from mien.spec import CropSpec
+from mien.train.answers import Answer
 
 __all__ = ["Predictor", "normalise", "to_input"]
 
@@ -32,20 +35,27 @@ def normalise(inputs: Tensor, spec: CropSpec) -> Tensor:
 
 
 class Predictor(nn.Module):
-    """Crops to probabilities: uint8 (N, S, S) or (N, S, S, 3) to float32 (N, L), rows that sum to 1."""
+    """Crops to probabilities: uint8 (N, S, S) or (N, S, S, 3) to one float32 (N, L) an answer, rows that sum to 1."""
 
-    def __init__(self, network: nn.Module, spec: CropSpec, *, temperature: float = 1.0) -> None:
-        """Wrap a network whose crops are as the spec says."""
+    def __init__(self, network: nn.Module, crop: CropSpec, answers: Mapping[str, Answer]) -> None:
+        """Wrap a network whose crops are as the spec says; its logits are read by the answers, the main one first."""
         super().__init__()
         self.network = network
-        self.spec = spec
-        self.temperature = temperature
+        self.crop = crop
+        self.answers = nn.ModuleDict(dict(answers))
+
+    def answer(self, name: str = "") -> Answer:
+        """Return the answer of a name, the main one where none is said."""
+        found = self.answers[name or next(iter(self.answers))]
+        assert isinstance(found, Answer)
+        return found
 
     def logits(self, crops: Tensor) -> Tensor:
-        """Return the network's logits (N, L), float32."""
-        logits: Tensor = self.network(normalise(to_input(crops), self.spec)).float()
+        """Return the network's logits (N, columns of all heads), float32."""
+        logits: Tensor = self.network(normalise(to_input(crops), self.crop)).float()
         return logits
 
-    def forward(self, crops: Tensor) -> Tensor:
-        """Return probabilities (N, L) (the paper, equation 5)."""
-        return torch.softmax(self.logits(crops) / self.temperature, dim=1)
+    def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
+        """Return the probabilities (N, L) of each answer."""
+        logits = self.logits(crops)
+        return tuple(answer(logits) for answer in self.answers.values())

@@ -1,4 +1,4 @@
-"""How the learning rate moves over a run."""
+"""How the learning rate and the size of the crops move over a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from mien.train.config import OptimiserConfig
 
-__all__ = ["learning_rate_at"]
+__all__ = ["learning_rate_at", "size_at"]
 
 
 def learning_rate_at(config: OptimiserConfig, step: int, steps_per_epoch: int) -> float:
@@ -21,3 +21,13 @@ def learning_rate_at(config: OptimiserConfig, step: int, steps_per_epoch: int) -
     if config.schedule == "step":
         return config.learning_rate * 0.5 ** int(10 * progress)
     return config.learning_rate
+
+
+def size_at(config: OptimiserConfig, epoch: int) -> int:
+    """Return the side in pixels that crops are brought to in an epoch, counted from 1; 0: as they are.
+
+    The run is cut into as many equal parts as there are sizes.  Small crops first save time and cost little
+    (Tan and Le 2021, "EfficientNetV2", section 4, where pictures grow likewise).
+    """
+    sizes = config.sizes_px
+    return sizes[(epoch - 1) * len(sizes) // config.epochs] if sizes else 0

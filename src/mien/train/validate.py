@@ -8,19 +8,20 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from mien.metrics import log_loss
+from mien.train.answers import Answer
 from mien.train.dataset import CropTable
 from mien.train.devices import autocast
 from mien.train.network import Predictor
-from mien.types import FloatArray
+from mien.types import BoolArray, FloatArray
 
-__all__ = ["fit_temperature", "mean_probabilities", "predict_views"]
+__all__ = ["asked", "fit_temperature", "mean_probabilities", "predict_views"]
 
 VALIDATION_BATCH = 256
 
 
 @torch.no_grad()
 def predict_views(predictor: Predictor, table: CropTable, device: torch.device, *, mirror: bool) -> FloatArray:
-    """Return the logits (V, N, L) of a table's crops: one view, or two where the mirror image is read as well."""
+    """Return the logits (V, N, columns) of a table's crops: one view, or two where the mirror image is read as well."""
     predictor.eval()
     views: list[list[Tensor]] = [[] for _ in range(2 if mirror else 1)]
     for start in range(0, len(table), VALIDATION_BATCH):
@@ -32,20 +33,29 @@ def predict_views(predictor: Predictor, table: CropTable, device: torch.device, 
     return np.stack([torch.cat(view).numpy() for view in views])
 
 
-def mean_probabilities(views: FloatArray, temperature: float) -> FloatArray:
-    """Return the probabilities (N, L), averaged over the views, of logits (V, N, L)."""
-    return torch.softmax(torch.from_numpy(views) / temperature, dim=2).mean(dim=0).numpy()
+def mean_probabilities(views: FloatArray, answer: Answer) -> FloatArray:
+    """Return an answer's probabilities (N, L), averaged over the views, to logits (V, N, columns)."""
+    probabilities: Tensor = answer(torch.from_numpy(views)).mean(dim=0)
+    return probabilities.numpy()
 
 
-def fit_temperature(views: FloatArray, targets: FloatArray) -> float:
-    """Return the temperature, 0.2 to 5, whose probabilities have the least log loss; 1 where none has less.
+def fit_temperature(views: FloatArray, targets: FloatArray, answer: Answer) -> float:
+    """Return the temperature, 0.2 to 5, at which an answer has the least log loss; 1 where none has less.
 
-    views: logits (V, N, L).  targets: (N, L) rows that sum to 1.
+    views: logits (V, N, columns).  targets: (N, L) rows that sum to 1.
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2.
     """
+    scores = answer.scores(torch.from_numpy(views))
 
     def loss_at(temperature: float) -> float:
-        return log_loss(mean_probabilities(views, temperature), targets)
+        return log_loss(torch.softmax(scores / temperature, dim=2).mean(dim=0).numpy(), targets)
 
     found = round(float(minimize_scalar(loss_at, bounds=(0.2, 5.0), method="bounded").x), 4)
     return min((1.0, found), key=loss_at)
+
+
+def asked(answer: Answer, table: CropTable) -> tuple[BoolArray, FloatArray]:
+    """Return (which rows (N,) of a table ask the answer for something, what those ask for (n, L))."""
+    expected = answer.expected(torch.from_numpy(table.targets)).numpy()
+    rows = expected.sum(axis=1) > 0.5
+    return rows, expected[rows]

@@ -16,7 +16,8 @@ __all__ = ["DEFAULT", "SHIPPED", "ShippedModel", "find"]
 class ShippedModel:
     """One model file of the package."""
 
-    file: str  # beside this module
+    file: str  # beside this module; several names may stand for answers of one file
+    answer: str
     sha256: str
     licence: str
     card: str  # in the repository
@@ -26,7 +27,8 @@ class ShippedModel:
 SHIPPED: dict[str, ShippedModel] = {
     "paper-cnn": ShippedModel(
         file="paper-cnn.onnx",
-        sha256="6298cbeef424fe03f5ccac36bf82f95ec990c1168116642820e7e296f329294d",
+        answer="fer2013",
+        sha256="0b796c8528feb351c821397b748184ba780068333e852934997a260deb41bada",
         licence="MIT",
         card="cards/paper-cnn.md",
         about="the network of the paper's Table I, trained on FER2013's labels",
@@ -36,8 +38,10 @@ SHIPPED: dict[str, ShippedModel] = {
 DEFAULT = "paper-cnn"
 
 
-def find(model: str | Path) -> Path:
-    """Return the file of a shipped model's name, its hash checked, or of a path.
+def find(model: str | Path) -> tuple[Path, str]:
+    """Return the file of a shipped model's name, its hash checked, or of a path, and which of its answers is meant.
+
+    For a path that is the main one: an empty name.
 
     Raises ModelError where neither is there, or where a shipped file is not the one that was shipped.
     """
@@ -46,8 +50,8 @@ def find(model: str | Path) -> Path:
         path = Path(model)
         if not os.path.isfile(path):  # noqa: PTH113  pathlib's own raises for names that are too long
             raise ModelError(f"{model}: no such model; expected {', '.join(SHIPPED)} or an ONNX file of mien train")
-        return path
+        return path, ""
     path = Path(__file__).parent / shipped.file
     if not path.is_file() or sha256_of(path) != shipped.sha256:
         raise ModelError(f"{path}: the shipped model {model} is missing or damaged; install mien again")
-    return path
+    return path, shipped.answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mien.errors import InputError
+from mien.train.models.layers import convolution, full_connection, initialise
 
 __all__ = ["PaperCnn"]
 
@@ -53,45 +54,25 @@ class PaperCnn(nn.Module):
         if size_px != INPUT_SIZE_PX:
             raise InputError(f"paper-cnn reads crops of {INPUT_SIZE_PX} pixels; got {size_px}; prepare the data again")
         self.features = nn.Sequential(
-            *_convolution(channels, 32, 1, batch_norm=batch_norm),
-            *_convolution(32, 32, 5, batch_norm=batch_norm),
+            *convolution(channels, 32, 1, batch_norm=batch_norm),
+            *convolution(32, 32, 5, batch_norm=batch_norm),
             nn.MaxPool2d(2),
-            *_convolution(32, 64, 3, batch_norm=batch_norm),
+            *convolution(32, 64, 3, batch_norm=batch_norm),
             nn.MaxPool2d(2),
-            *_convolution(64, 128, 3, padding=1, batch_norm=batch_norm),
+            *convolution(64, 128, 3, padding=1, batch_norm=batch_norm),
             nn.MaxPool2d(2),
         )
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            *_full_connection(3200, 2048, dropout=dropout, batch_norm=batch_norm),
-            *_full_connection(2048, 1024, dropout=dropout, batch_norm=batch_norm),
+            *full_connection(3200, 2048, dropout=dropout, batch_norm=batch_norm),
+            *full_connection(2048, 1024, dropout=dropout, batch_norm=batch_norm),
             nn.Linear(1024, labels),
         )
-        for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        # A small last layer starts the loss at that of guessing, ln 7.
         last = self.classifier[-1]
         assert isinstance(last, nn.Linear)
-        nn.init.normal_(last.weight, std=0.01)
+        initialise(self, last)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits (N, labels) of normalised crops (N, C, 48, 48)."""
         logits: Tensor = self.classifier(self.features(inputs))
         return logits
-
-
-def _convolution(
-    inputs: int, outputs: int, kernel: int, *, padding: int = 0, batch_norm: bool = False
-) -> list[nn.Module]:
-    """Return a convolution with its activation; the bias goes where batch normalisation brings its own."""
-    convolution = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=not batch_norm)
-    return [convolution, *([nn.BatchNorm2d(outputs)] if batch_norm else []), nn.ReLU()]
-
-
-def _full_connection(inputs: int, outputs: int, *, dropout: float, batch_norm: bool) -> list[nn.Module]:
-    """Return a full connection with its activation and dropout; the bias goes where batch normalisation has its own."""
-    connection = nn.Linear(inputs, outputs, bias=not batch_norm)
-    return [connection, *([nn.BatchNorm1d(outputs)] if batch_norm else []), nn.ReLU(), nn.Dropout(dropout)]

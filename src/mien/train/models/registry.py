@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 from torch import nn
@@ -9,24 +10,38 @@ from torch import nn
 from mien.errors import RecipeError
 from mien.spec import CropSpec
 from mien.train.config import ModelConfig
+from mien.train.models.mobilenet import MobileNet
 from mien.train.models.paper_cnn import PaperCnn
+from mien.train.models.resnet import ResNet
+from mien.train.models.vgg import Vgg
 
 __all__ = ["MODELS", "build"]
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"paper-cnn": PaperCnn}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "mobilenet": MobileNet,
+    "paper-cnn": PaperCnn,
+    "resnet": ResNet,
+    "vgg": Vgg,
+}
 
 
 def build(config: ModelConfig, *, labels: int, crop: CropSpec) -> nn.Module:
     """Return the network that a recipe names, (N, C, S, S) to logits (N, labels), with fresh weights.
 
-    Raises RecipeError where no network has that name.
+    Raises RecipeError where no network has that name, or the network no such setting.
     """
     if config.name not in MODELS:
         raise RecipeError(f"unknown model {config.name!r}; known: {', '.join(sorted(MODELS))}")
-    return MODELS[config.name](
+    builder = MODELS[config.name]
+    known = inspect.signature(builder).parameters
+    shape = {key: value for key in ("widths", "depths", "attention", "cosine") if (value := getattr(config, key))}
+    if foreign := sorted(shape.keys() - known):
+        raise RecipeError(f"model.{foreign[0]}: {config.name} has no such setting")
+    return builder(
         channels=crop.channels,
         labels=labels,
         size_px=crop.size_px,
         dropout=config.dropout,
         batch_norm=config.batch_norm,
+        **shape,
     )

@@ -1,0 +1,41 @@
+"""What a sample is held to show: its label, or what FER+'s taggers said."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mien.data.manifest import Manifest
+from mien.errors import DataError, InputError
+from mien.labels import FERPLUS
+from mien.types import IntArray
+
+__all__ = ["TRUTHS", "truth"]
+
+TRUTHS = ("label", "majority", "plurality")
+OUTLIER = 1  # an expression that only one tagger saw is none, as in FER+'s own evaluation
+
+
+def truth(manifest: Manifest, rows: IntArray, by: str) -> tuple[IntArray, IntArray]:
+    """Return (those of the rows that have a truth (n,), its index in labels.FERPLUS (n,)).
+
+    by: "label", the manifest's own; "majority", what more than half of the taggers said, once expressions that only
+    one of them saw are left out; "plurality", what most of them said.  Rows that are mostly "unknown" or "not a face",
+    or where nobody has a majority, have none.  On FER2013's PrivateTest that leaves 3,153 by majority and 3,546 by
+    plurality.
+    Source: Barsoum et al. 2016, section 3, and the code that they published with it.
+    Raises DataError where the dataset has no votes, InputError where no truth has that name.
+    """
+    if by not in TRUTHS:
+        raise InputError(f"unknown truth {by!r}; expected one of {', '.join(TRUTHS)}")
+    if by == "label":
+        return rows, manifest.label[rows]
+    if manifest.votes is None:
+        raise DataError("the dataset has no votes; prepare it with --ferplus, or score on its labels")
+    votes = manifest.votes[rows].astype(np.int64)
+    if by == "majority":
+        votes[votes <= OUTLIER] = 0
+    most = votes.argmax(axis=1)
+    valid = (most < len(FERPLUS)) & (votes.sum(axis=1) > 0)
+    if by == "majority":
+        valid &= 2 * votes.max(axis=1) > votes.sum(axis=1)
+    return rows[valid], most[valid]

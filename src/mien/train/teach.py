@@ -1,0 +1,77 @@
+"""What a network learns from: labels, and the answers of teachers to the same pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mien.classify import Classifier
+from mien.errors import ModelError, RecipeError
+from mien.spec import CropSpec
+from mien.train.answers import HEADS, Head
+from mien.train.config import Recipe
+from mien.train.losses import cross_entropy, distillation, widen
+
+__all__ = ["load_teachers", "teach", "total_loss"]
+
+SMALLEST_SHARE = 1e-6  # below it a probability's logarithm says nothing
+
+
+def load_teachers(recipe: Recipe, crop: CropSpec) -> list[Classifier]:
+    """Return the models that a recipe learns from.
+
+    Raises RecipeError where one is not there, lacks a head of the recipe's or reads other crops.
+    """
+    teachers = []
+    for model in recipe.teacher.models:
+        try:
+            teacher = Classifier.load(model, threads=torch.get_num_threads())
+        except ModelError as error:
+            raise RecipeError(f"recipe {recipe.name!r}: its teacher cannot be used: {error}") from error
+        if missing := [head.name for head in HEADS[recipe.data.labels] if head.name not in teacher.answers]:
+            raise RecipeError(f"recipe {recipe.name!r}: its teacher {model} has no head {missing[0]}")
+        seen = teacher.spec.crop
+        if (seen.geometry, seen.contrast) != (crop.geometry, crop.contrast):
+            raise RecipeError(f"recipe {recipe.name!r}: its teacher {model} reads other crops")
+        teachers.append(teacher)
+    return teachers
+
+
+def teach(teachers: list[Classifier], heads: tuple[Head, ...], inputs: Tensor, temperature: float) -> Tensor:
+    """Return what teachers say, on average, of a batch, (N, columns), softened: each head's rows sum to 1.
+
+    inputs: (N, C, S, S) from 0 to 1, changed as the pupil sees them: a teacher that sees the very picture, and not the
+    one that it was changed from, teaches more (Beyer et al. 2022, "Knowledge distillation: A good teacher is patient
+    and consistent").
+    """
+    crops = (inputs * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1)
+    pixels = np.ascontiguousarray(crops.squeeze(3).numpy())
+    said = []
+    for teacher in teachers:
+        answers = teacher.predict_answers(pixels, [head.name for head in heads])
+        shares = [torch.from_numpy(answer).clamp(min=SMALLEST_SHARE) ** (1 / temperature) for answer in answers]
+        said.append(torch.cat([share / share.sum(dim=1, keepdim=True) for share in shares], dim=1))
+    return torch.stack(said).mean(dim=0).to(inputs.device)
+
+
+def total_loss(
+    logits: Tensor, targets: Tensor, taught: Tensor | None, heads: tuple[Head, ...], recipe: Recipe
+) -> Tensor:
+    """Return the loss of a batch, summed over the heads, a scalar.
+
+    logits, targets, taught: (N, columns) of all heads; taught: None where there is no teacher.
+    """
+    loss = torch.zeros((), device=logits.device)
+    weight, temperature = recipe.teacher.weight, recipe.teacher.temperature
+    for head in heads:
+        part = logits[:, head.columns]
+        asked, margin = targets[:, head.columns], recipe.optimiser.margin
+        judged = widen(part, asked, margin=margin) if margin else part
+        by_labels = cross_entropy(judged, asked, smoothing=recipe.optimiser.label_smoothing)
+        if taught is None:
+            loss = loss + by_labels
+        else:
+            by_teachers = distillation(part, taught[:, head.columns], temperature=temperature)
+            loss = loss + by_labels * (1 - weight) + by_teachers * weight
+    return loss
