@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mien.classify import spec_key
 from mien.data.manifest import Manifest, write
-from mien.labels import FER2013
+from mien.labels import FER2013, FERPLUS
 from mien.spec import CropSpec, ModelSpec
 
 # Two test processes beside each other: each computes on one core.
@@ -55,7 +55,6 @@ def make_model(tmp_path: Path) -> MakeModel:
         answers: tuple[str, ...] = ("fer2013",),
     ) -> Path:
         crop = crop or CropSpec()
-        labels = len(FER2013)
         side = crop.size_px
         halves = np.zeros((int(np.prod(crop.shape)), 2), np.float32)
         columns = np.broadcast_to(np.arange(side).reshape((1, side) + (1,) * (len(crop.shape) - 2)), crop.shape).ravel()
@@ -68,21 +67,25 @@ def make_model(tmp_path: Path) -> MakeModel:
             helper.make_node("MatMul", ["rows", "halves"], ["means"]),
         ]
         described: dict[str, str] = {}
+        labels = {answer: FERPLUS if answer == "ferplus" else FER2013 for answer in answers}
         for answer in answers:
-            constants[f"{answer}.weights"] = generator.normal(0, 3, (2, labels)).astype(np.float32)
+            constants[f"{answer}.weights"] = generator.normal(0, 3, (2, len(labels[answer]))).astype(np.float32)
             nodes += [
                 helper.make_node("MatMul", ["means", f"{answer}.weights"], [f"{answer}.logits"]),
                 helper.make_node("Softmax", [f"{answer}.logits"], [answer], axis=1),
             ]
             full_name = f"tiny-{answer}" if described else "tiny"
-            described[answer] = ModelSpec(full_name, FER2013, crop, 1.0, mirror, "MIT", "0" * 64).dumps()
+            described[answer] = ModelSpec(full_name, labels[answer], crop, 1.0, mirror, "MIT", "0" * 64).dumps()
         if spec is not None:
             described[answers[0]] = spec
         graph = helper.make_graph(
             nodes,
             "tiny",
             [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["batch", *crop.shape])],
-            [helper.make_tensor_value_info(answer, TensorProto.FLOAT, ["batch", labels]) for answer in answers],
+            [
+                helper.make_tensor_value_info(answer, TensorProto.FLOAT, ["batch", len(labels[answer])])
+                for answer in answers
+            ],
             [numpy_helper.from_array(value, key) for key, value in constants.items()],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

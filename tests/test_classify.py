@@ -128,8 +128,12 @@ def test_a_file_gives_each_of_its_answers_by_name_and_the_first_where_none_is_sa
     }  # fmt: skip
     assert main.spec == answers["people"].spec
     assert np.array_equal(main.predict(crops), answers["people"].predict(crops))
-    for name in names[1:]:
-        assert np.abs(answers[name].predict(crops) - main.predict(crops)).max() > 0.1
+    assert np.abs(answers["fer2013"].predict(crops) - main.predict(crops)).max() > 0.1
+    assert answers["ferplus"].predict(crops).shape == (70, 8)
+    assert main.answers == answers["ferplus"].answers == names
+    together = main.predict_answers(crops, ["ferplus", "people"])
+    for name, shares in zip(("ferplus", "people"), together, strict=True):
+        assert np.array_equal(shares, answers[name].predict_once(crops))
 
 
 def test_a_shipped_name_stands_for_one_answer_of_its_file(

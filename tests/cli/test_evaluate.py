@@ -77,7 +77,7 @@ def test_a_split_is_scored_shown_and_added_to_the_results(
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", row["date"])
         assert re.search(rf"│ {row['subset']} +│ {len(expected)} ", out)
         assert f"{100 * expected.mean():.2f}%" in out
-    assert (whole["subset"], alone["subset"]) == ("all", "no train twin")
+    assert (whole["subset"], alone["subset"]) == ("all", "unseen")
     for label in FER2013:
         assert re.search(rf"│ {label} +│", out)
     folder = Path(".runs/evaluate/tiny-dataset-test")
@@ -86,7 +86,7 @@ def test_a_split_is_scored_shown_and_added_to_the_results(
     with (folder / "samples.csv").open(newline="") as file:
         samples = list(csv.DictReader(file))
     assert [sample["actual"] == sample["predicted"] for sample in samples] == right.tolist()
-    assert [sample["train_twin"] for sample in samples] == ["1"] * 4 + ["0"] * (len(rows) - 4)
+    assert [sample["seen"] for sample in samples] == ["1"] * 4 + ["0"] * (len(rows) - 4)
 
     assert run(model, "--data", data, "--split", "test")[0] == 0
     assert len(read_results("results/results.csv")) == 2, "the same measurement again is no new row"

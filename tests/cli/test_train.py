@@ -14,6 +14,7 @@ from mien.classify import Classifier
 from mien.data.manifest import read
 from mien.train import export as export_module
 from mien.train import fit as fit_module
+from mien.train.checkpoint import load_predictor
 from mien.train.config import read_recipe
 
 MakeDataset = Callable[..., Path]
@@ -89,6 +90,48 @@ def test_a_run_that_was_killed_before_its_export_is_exported_by_resume(
     monkeypatch.setattr(export_module, "export", quick_export)
     assert run(*command, "--resume")[0] == 0
     assert (tmp_path / "runs" / "short" / "model.onnx").read_bytes() == b"exported"
+
+
+def test_heads_joined_otherwise_are_exported_again_without_training(
+    make_dataset: MakeDataset, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported: list[float] = []
+
+    def noted_export(checkpoint: Path, out: Path) -> None:
+        exported.append(load_predictor(checkpoint)[1].people.logit_adjustment)
+        quick_export(checkpoint, out)
+
+    monkeypatch.setattr(export_module, "export", noted_export)
+    data = make_dataset(train=7, val=7, test=0, votes=True)
+    recipe = write_recipe(tmp_path)
+    recipe.write_text(recipe.read_text().replace("[data]", '[data]\nlabels = "both"'))
+    command = (recipe, "--data", data, "--out", tmp_path / "runs", "--resume")
+    assert run(*command)[0] == 0
+    with recipe.open("a") as file:
+        file.write("[people]\nlogit_adjustment = 0.5\n")
+    for _ in range(2):
+        code, _, err = run(*command)
+        assert code == 0
+        assert "epoch" not in err, "it trained again"
+    assert exported == [0.0, 0.5]
+
+
+@pytest.mark.parametrize("seeds", [(), (3, 4)])
+def test_changed_settings_and_seeds_make_runs_of_their_own(
+    make_dataset: MakeDataset, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, seeds: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(export_module, "export", quick_export)
+    options = [part for seed in seeds for part in ("--seed", str(seed))]
+    data = make_dataset(train=7, val=7, test=0)
+    code, out, _ = run(
+        write_recipe(tmp_path), "--data", data, "--out", tmp_path / "runs", "--set", "augment.flip=false", *options
+    )
+    assert code == 0
+    names = [f"short augment.flip=false seed={seed}" for seed in seeds] or ["short augment.flip=false"]
+    assert [line.partition(":")[0] for line in out.splitlines()] == names
+    for name, seed in zip(names, seeds or (0,), strict=True):
+        recipe = read_recipe(tmp_path / "runs" / name / "recipe.toml")
+        assert (recipe.name, recipe.seed, recipe.augment.flip) == (name, seed, False)
 
 
 def test_several_recipes_run_in_a_row_and_may_train_on_several_datasets(
@@ -186,6 +229,8 @@ def test_a_bad_recipe_among_several_is_told_before_any_is_trained(
     options = ("--data", make_dataset(), "--out", tmp_path / "runs")
     assert "unknown key speed" in one_line(run(good, tmp_path / "bad.toml", *options))
     assert "two recipes are named 'short'" in one_line(run(good, same, *options))
+    assert "two recipes are named 'short seed=1'" in one_line(run(good, *options, "--seed", "1", "--seed", "1"))
+    assert "out of range: augment.mixup" in one_line(run(good, *options, "--set", "augment.mixup=-1"))
     assert not (tmp_path / "runs").exists()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.data.audit import audit, group_identical, has_twin
+from mien.data.audit import audit, fingerprints, group_identical, has_twin
 from mien.data.datasheet import write_datasheet
 from mien.data.manifest import Dataset, Manifest
 from mien.errors import OutputError
@@ -62,6 +62,15 @@ def test_labels_that_do_not_occur_are_left_out_and_contempt_is_known() -> None:
     found = audit(dataset_of([(TRAIN, "contempt", 0), (TEST, "disgust", 1)]))
     assert found.labels == ("disgust", "contempt")
     assert found.balance == {"train": [0, 1], "val": [0, 0], "test": [1, 0]}
+
+
+def test_rows_have_the_same_fingerprint_where_they_show_the_same_and_none_where_they_show_no_face() -> None:
+    dataset = dataset_of(PLANTED, missed=(1, 13))
+    seen = [row for row in range(len(PLANTED)) if row not in (1, 13)]
+    found = dict(zip(seen, fingerprints(dataset, np.arange(len(PLANTED))), strict=True))
+    for row in seen:
+        for other in seen:
+            assert (found[row] == found[other]) == (PLANTED[row][2] == PLANTED[other][2])
 
 
 def test_planted_duplicates_are_found_within_and_across_splits() -> None:

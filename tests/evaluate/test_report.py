@@ -27,6 +27,9 @@ MEASURED = Measurement(
     data='a folder, with "quotes"',
     split="test",
     subset="all",
+    truth="label",
+    views="own",
+    change="",
     detector="",
     date="2026-01-02",
     hardware="2 cores",
@@ -44,7 +47,7 @@ def make_scores(*, missed: int = 0, labels: tuple[str, ...] = FER2013, right: fl
     predicted[:missed] = len(labels)
     shares = np.full((n, len(labels)), 0.3 / (len(labels) - 1), np.float32)
     shares[np.arange(n), np.minimum(predicted, len(labels) - 1)] = 0.7
-    table = SampleTable(labels, [""] * n, actual, predicted, shares, np.zeros(n, np.bool_))
+    table = SampleTable(labels, [""] * n, actual, predicted, shares, np.zeros(n, np.bool_), left_out=0)
     return score(table)
 
 
@@ -73,19 +76,22 @@ def test_a_row_says_what_was_measured_and_how(tmp_path: Path) -> None:
 
 def test_a_measurement_that_is_made_again_replaces_its_row_in_place(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    twins = replace(MEASURED, subset="no train twin")
-    add_to_results(path, [(MEASURED, make_scores()), (twins, make_scores(right=0.6))])
+    unseen = replace(MEASURED, subset="unseen")
+    add_to_results(path, [(MEASURED, make_scores()), (unseen, make_scores(right=0.6))])
     before = path.read_text()
-    add_to_results(path, [(MEASURED, make_scores()), (twins, make_scores(right=0.6))])
+    add_to_results(path, [(MEASURED, make_scores()), (unseen, make_scores(right=0.6))])
     assert path.read_text() == before
-    later = replace(MEASURED, date="2027-01-01", hardware="64 cores", commit="def", model="renamed", data="elsewhere")
+    later = replace(MEASURED, date="2027-01-01", hardware="64 cores", commit="def", data="elsewhere")
     add_to_results(path, [(later, make_scores(right=0.9))])
     rows = read_results(path)
-    assert [row["subset"] for row in rows] == ["all", "no train twin"]
+    assert [row["subset"] for row in rows] == ["all", "unseen"]
     assert [row["date"] for row in rows] == ["2027-01-01", "2026-01-02"]
 
 
-@pytest.mark.parametrize("key", ["model_sha256", "manifest_sha256", "split", "subset", "detector"])
+@pytest.mark.parametrize(
+    "key",
+    ["model", "model_sha256", "manifest_sha256", "split", "subset", "truth", "views", "change", "detector"],
+)
 def test_a_measurement_of_something_else_is_a_row_of_its_own(tmp_path: Path, key: str) -> None:
     path = tmp_path / "results.csv"
     add_to_results(path, [(MEASURED, make_scores())])

@@ -13,7 +13,7 @@ import pytest
 from mien.data.manifest import Dataset, read
 from mien.errors import DataError
 from mien.evaluate.score import PREDICT_AT_ONCE, SampleTable, predict_split, score, write_samples
-from mien.labels import FER2013, FERPLUS
+from mien.labels import FER2013, FERPLUS, VOTES
 from mien.preprocess import enhance
 from mien.spec import CropSpec
 from mien.types import FloatArray, ImageArray
@@ -23,7 +23,7 @@ LABELS = ("happy", "sad", "neutral")
 
 
 def make_table(
-    actual: list[int], predicted: list[int], *, twin: list[int] | None = None, confidence: float = 0.8
+    actual: list[int], predicted: list[int], *, seen: list[int] | None = None, confidence: float = 0.8
 ) -> SampleTable:
     """Return a table of three labels; a predicted 3 is a face that was not found."""
     shares = np.full((len(actual), 3), (1 - confidence) / 2, np.float32)
@@ -37,7 +37,8 @@ def make_table(
         actual=np.array(actual, np.int64),
         predicted=np.array(predicted, np.int64),
         probabilities=shares,
-        train_twin=np.isin(np.arange(len(actual)), twin or []),
+        seen=np.isin(np.arange(len(actual)), seen or []),
+        left_out=0,
     )
 
 
@@ -84,8 +85,8 @@ def test_a_missed_face_is_an_error_and_stays_in_the_denominator() -> None:
 
 
 def test_a_part_of_the_samples_is_scored_by_itself() -> None:
-    table = make_table([0, 1, 2, 0], [0, 1, 0, 1], twin=[0, 1])
-    alone = score(table, ~table.train_twin)
+    table = make_table([0, 1, 2, 0], [0, 1, 0, 1], seen=[0, 1])
+    alone = score(table, ~table.seen)
     assert (alone.n, alone.correct) == (2, 0)
     assert (score(table).n, score(table).correct) == (4, 2)
 
@@ -172,17 +173,85 @@ def test_a_missed_face_is_not_shown_to_the_model(make_dataset: MakeDataset) -> N
     assert score(nobody).accuracy == 0
 
 
-def test_a_crop_that_stands_in_train_as_well_is_a_twin(make_dataset: MakeDataset) -> None:
+@pytest.mark.parametrize(("split", "seen"), [("train", []), ("val", [2]), ("test", [3, 6, 9])])
+def test_a_crop_was_seen_where_it_stands_in_a_split_that_comes_before(
+    make_dataset: MakeDataset, split: str, seen: list[int]
+) -> None:
     dataset = read(make_dataset())
-    train, test = dataset.manifest.rows_in("train"), dataset.manifest.rows_in("test")
+    train, val, test = (dataset.manifest.rows_in(name) for name in ("train", "val", "test"))
     crops = np.array(dataset.crops)
-    crops[test[3]], crops[test[9]] = crops[train[0]], crops[train[5]]
+    crops[test[3]], crops[test[9]], crops[val[2]] = crops[train[0]], crops[train[5]], crops[train[6]]
+    crops[test[6]] = crops[val[8]]
     crops[test[4]] = crops[test[5]]  # a twin within the split is none
     crops[train[1]] = 0  # as blank as what is kept of a missed face
-    changed = missing(Dataset(dataset.manifest, crops), test[7])
-    table = predict_split(by_bar, changed, "test", labels=FER2013, crop=CropSpec())
-    assert np.flatnonzero(table.train_twin).tolist() == [3, 9]
-    assert not predict_split(by_bar, changed, "train", labels=FER2013, crop=CropSpec()).train_twin.any()
+    changed = missing(Dataset(dataset.manifest, crops), test[7], val[4])
+    table = predict_split(by_bar, changed, split, labels=FER2013, crop=CropSpec())
+    assert np.flatnonzero(table.seen).tolist() == seen
+
+
+def with_votes(dataset: Dataset, split: str, *votes: dict[str, int]) -> Dataset:
+    """Return the dataset, of one split its first rows voted on so, of all others by nobody."""
+    counted = np.zeros((len(dataset.manifest), len(VOTES)), np.uint8)
+    for row, said in zip(dataset.manifest.rows_in(split), votes, strict=False):
+        counted[row] = [said.get(name, 0) for name in VOTES]
+    return Dataset(replace(dataset.manifest, votes=counted), dataset.crops)
+
+
+VOTED: tuple[dict[str, int], ...] = (
+    {"happy": 9}, {"sad": 4, "fear": 3, "angry": 3}, {"contempt": 9}, {"unknown": 9}, {"fear": 9},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("by", "labels", "rows", "truths"),
+    [
+        ("majority", FER2013, [0, 4], ["happy", "fear"]),
+        ("plurality", FER2013, [0, 1, 4], ["happy", "sad", "fear"]),
+        ("majority", FERPLUS, [0, 2, 4], ["happy", "contempt", "fear"]),
+        ("label", FER2013, [*range(28)], None),
+    ],
+)
+def test_samples_are_held_to_what_the_taggers_said_and_those_that_say_nothing_are_left_out(
+    make_dataset: MakeDataset, by: str, labels: tuple[str, ...], rows: list[int], truths: list[str] | None
+) -> None:
+    dataset = with_votes(read(make_dataset()), "test", *VOTED)
+    test = dataset.manifest.rows_in("test")
+
+    def predict(crops: ImageArray) -> FloatArray:
+        return np.pad(by_bar(crops), [(0, 0), (0, len(labels) - len(FER2013))])
+
+    table = predict_split(predict, dataset, "test", labels=labels, crop=CropSpec(), by=by)
+    assert table.source == [dataset.manifest.source[row] for row in test[rows]]
+    labelled = [FERPLUS[label] for label in dataset.manifest.label[test[rows]]]
+    assert [labels[index] for index in table.actual] == (truths or labelled)
+    assert [labels[index] for index in table.predicted] == labelled, "the bars show what the label says"
+    assert table.left_out == 28 - len(rows)
+    assert score(table).n == len(rows)
+
+
+def test_a_split_without_a_single_truth_is_refused(make_dataset: MakeDataset) -> None:
+    dataset = with_votes(read(make_dataset()), "test", {"contempt": 9}, {"unknown": 9})
+    with pytest.raises(DataError, match="nothing in split test that has a majority"):
+        predict_split(by_bar, dataset, "test", labels=FER2013, crop=CropSpec(), by="majority")
+
+
+def test_crops_are_changed_before_their_contrast_is_enhanced_and_missed_faces_never(make_dataset: MakeDataset) -> None:
+    dataset, crop = read(make_dataset()), CropSpec(contrast="equalise")
+    rows = dataset.manifest.rows_in("test")
+    given: list[ImageArray] = []
+    seen: list[ImageArray] = []
+
+    def change(crops: ImageArray) -> ImageArray:
+        given.append(crops)
+        return 255 - crops
+
+    def predict(crops: ImageArray) -> FloatArray:
+        seen.append(crops)
+        return by_bar(crops)
+
+    predict_split(predict, missing(dataset, rows[0]), "test", labels=FER2013, crop=crop, change=change)
+    np.testing.assert_array_equal(given[0], dataset.crops[rows[1:]])
+    np.testing.assert_array_equal(seen[0], enhance(255 - dataset.crops[rows[1:]], crop))
 
 
 @pytest.mark.parametrize(
@@ -212,14 +281,14 @@ def test_a_split_that_is_empty_or_unknown_is_refused(make_dataset: MakeDataset) 
 
 
 def test_the_table_can_be_scored_again_from_its_file(tmp_path: Path) -> None:
-    table = make_table([0, 1, 2, 0], [0, 1, 0, 3], twin=[2])
+    table = make_table([0, 1, 2, 0], [0, 1, 0, 3], seen=[2])
     write_samples(tmp_path / "samples.csv", table)
     with (tmp_path / "samples.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["source", "actual", "predicted", "train_twin", "p_happy", "p_sad", "p_neutral"]
+    assert list(rows[0]) == ["source", "actual", "predicted", "seen", "p_happy", "p_sad", "p_neutral"]
     assert [row["source"] for row in rows] == table.source
     assert [row["actual"] for row in rows] == ["happy", "sad", "neutral", "happy"]
     assert [row["predicted"] for row in rows] == ["happy", "sad", "happy", "no face"]
-    assert [row["train_twin"] for row in rows] == ["0", "0", "1", "0"]
+    assert [row["seen"] for row in rows] == ["0", "0", "1", "0"]
     shares = [[float(row[f"p_{label}"]) for label in LABELS] for row in rows]
     np.testing.assert_allclose(shares, table.probabilities, atol=1e-6)

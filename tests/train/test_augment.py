@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mien.train.augment import _sample, augment
+from mien.train.augment import _sample, augment, mix
 from mien.train.config import AugmentConfig
 
 NOTHING = AugmentConfig(rotation_deg=0, shift=0, zoom=0, flip=False, brightness=0, contrast=0, erase=0)
@@ -190,3 +190,55 @@ def test_the_mean_crop_stays_where_it_was() -> None:
     assert float(found.mean(dim=0).abs().max()) < 0.25
     lift = augment(torch.full((2000, 1, 4, 4), 0.5), replace(NOTHING, brightness=0.3), generator=seeded()).mean()
     assert float(lift) == pytest.approx(0.5, abs=0.01)
+
+
+def mixed(a: float, *, count: int = MANY, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (crops, mixed crops, shares (N, N) of each crop in each mixed one)."""
+    crops = torch.rand(count, 1, 4, 4, generator=seeded(1))
+    return crops, *mix(crops, torch.eye(count), replace(NOTHING, mixup=a), generator=seeded(seed))
+
+
+@pytest.mark.parametrize("a", [0.001, 0.2, 1.0, 50.0])
+def test_targets_are_mixed_in_the_shares_of_their_crops_of_which_the_largest_is_its_own(a: float) -> None:
+    crops, changed, shares = mixed(a)
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(MANY))
+    torch.testing.assert_close(changed, torch.einsum("ij,jchw->ichw", shares, crops))
+    assert float(shares.diagonal().min()) >= 0.5
+    assert int((shares > 0).sum(dim=1).max()) <= 2
+
+
+def test_shares_are_drawn_for_each_crop_from_the_distribution_of_the_recipe() -> None:
+    own = [mixed(a)[2].diagonal() for a in (0.2, 1.0, 50.0)]
+    # The mean of the larger of x and 1 - x: of Beta(1, 1) 3/4, and of Beta(a, a) nearer to 1 the smaller a is.
+    assert float(own[1].mean()) == pytest.approx(0.75, abs=0.03)
+    assert float(own[0].mean()) > 0.85
+    assert float(own[2].max()) < 0.7
+    assert len(set(own[1].tolist())) > MANY * 0.9
+
+
+def test_a_batch_is_mixed_by_the_generator_alone() -> None:
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    _, first, shares = mixed(0.4)
+    assert torch.equal(torch.get_rng_state(), state), "torch's own random state was used"
+    _, again, same_shares = mixed(0.4)
+    assert torch.equal(first, again)
+    assert torch.equal(shares, same_shares)
+    assert not torch.equal(mixed(0.4, seed=1)[1], first)
+
+
+def test_without_mixup_crops_and_targets_stay_and_nothing_is_drawn() -> None:
+    crops, targets, generator = noise(), torch.eye(8), seeded()
+    state = generator.get_state()
+    left = mix(crops, targets, NOTHING, generator=generator)
+    assert left[0] is crops
+    assert left[1] is targets
+    assert torch.equal(generator.get_state(), state)
+
+
+def test_rows_that_ask_for_nothing_are_mixed_as_nothing() -> None:
+    targets = torch.eye(8)
+    targets[::2] = 0
+    _, changed = mix(noise(), targets, replace(NOTHING, mixup=0.4), generator=seeded())
+    _, shares = mix(noise(), torch.eye(8), replace(NOTHING, mixup=0.4), generator=seeded())
+    torch.testing.assert_close(changed, shares @ targets)

@@ -46,12 +46,16 @@ def test_early_updates_reach_further_than_the_decay_says() -> None:
     assert found[-1] == 0.5
 
 
-def test_every_weight_moves_and_running_statistics_are_taken_over() -> None:
+def test_weights_and_running_statistics_move_alike_and_counts_are_taken_over() -> None:
     averaged, network = pair()
-    network(torch.randn(5, 3))
+    fresh = {name: kept.clone() for name, kept in averaged.named_buffers()}
+    network(torch.randn(5, 3) + 1)
     update_average(averaged, network, 0.9, epoch=1, done=8, steps=8)
     for parameter in averaged.parameters():
         torch.testing.assert_close(parameter.data, torch.full_like(parameter, 0.9))
-    for kept, current in zip(averaged.buffers(), network.buffers(), strict=True):
-        assert torch.equal(kept, current)
+    current = dict(network.named_buffers())
+    for name, kept in averaged.named_buffers():
+        expected = torch.lerp(fresh[name], current[name], 0.9) if kept.is_floating_point() else current[name]
+        assert not torch.equal(kept, fresh[name])
+        torch.testing.assert_close(kept, expected)
     assert all(bool((parameter == 1).all()) for parameter in network.parameters()), "the network itself was changed"

@@ -18,15 +18,19 @@ from mien.train.config import (
     DataConfig,
     ModelConfig,
     OptimiserConfig,
+    PeopleConfig,
     Recipe,
     StopConfig,
+    TeacherConfig,
     dumps,
     from_fields,
     read_recipe,
+    with_settings,
 )
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 SHARES = st.floats(0, 1, exclude_max=True)
+NUMBERS = st.lists(st.integers(1, 10**9), max_size=4).map(tuple)
 RECIPES = st.builds(
     Recipe,
     name=st.text(st.characters(categories=["L", "N", "P"], exclude_characters="/\\."), min_size=1),
@@ -36,14 +40,33 @@ RECIPES = st.builds(
     data=st.builds(
         DataConfig,
         manifests=st.lists(TEXTS, min_size=1).map(tuple),
+        labels=st.sampled_from(["label", "votes", "both"]),
         contrast=st.sampled_from(CONTRASTS),
         normalisation=st.sampled_from(NORMALISATIONS),
         limit=st.integers(0, 10**9),
+        val_twins=st.booleans(),
+        train_twins=st.booleans(),
     ),
-    model=st.builds(ModelConfig, name=TEXTS, dropout=SHARES, batch_norm=st.booleans()),
+    model=st.builds(
+        ModelConfig,
+        name=TEXTS,
+        dropout=SHARES,
+        batch_norm=st.booleans(),
+        widths=NUMBERS,
+        depths=NUMBERS,
+        attention=st.booleans(),
+        cosine=st.booleans(),
+    ),
     augment=st.builds(AugmentConfig, rotation_deg=st.floats(0, 180), shift=SHARES, zoom=SHARES, flip=st.booleans()),
-    optimiser=st.builds(OptimiserConfig, learning_rate=st.floats(1e-300, 1e300), weight_decay=st.floats(0, 1e300)),
+    optimiser=st.builds(
+        OptimiserConfig,
+        learning_rate=st.floats(1e-300, 1e300),
+        weight_decay=st.floats(0, 1e300),
+        sizes_px=st.lists(st.integers(8, 1024), max_size=4).map(tuple),
+    ),
     stop=st.builds(StopConfig, patience=st.integers(0, 1000)),
+    teacher=st.builds(TeacherConfig, models=st.lists(TEXTS, max_size=3).map(tuple), weight=SHARES),
+    people=st.builds(PeopleConfig, fer2013_share=SHARES, logit_adjustment=st.floats(0, 1e300)),
 )
 
 
@@ -107,6 +130,11 @@ def test_a_whole_number_serves_as_a_number(tmp_path: Path) -> None:
         ('name = "x"\n[augment]\nshift = "0.1"', "augment.shift is '0.1'; expected a number"),
         ('name = "x"\n[data]\nmanifests = "data"', "data.manifests is 'data'; expected a list of texts"),
         ('name = "x"\n[data]\nmanifests = [1]', r"data.manifests is \[1\]; expected a list of texts"),
+        ('name = "x"\n[model]\nwidths = 64', "model.widths is 64; expected a list of whole numbers"),
+        ('name = "x"\n[model]\nwidths = [64, "a"]', r"model.widths is \[64, 'a'\]; expected a list of whole numbers"),
+        ('name = "x"\n[model]\ndepths = [true]', r"model.depths is \[True\]; expected a list of whole numbers"),
+        ('name = "x"\n[optimiser]\nsizes_px = [48.0]', r"sizes_px is \[48.0\]; expected a list of whole numbers"),
+        ('name = "x"\n[teacher]\nmodels = [1]', r"teacher.models is \[1\]; expected a list of texts"),
         ('name = "x"\ndata = "data"', r"data is 'data'; expected a table \[data\]"),
         ("name = ", "not TOML"),
         ('name = "x"\nname = "y"', "not TOML"),
@@ -142,12 +170,15 @@ OUT_OF_RANGE: list[tuple[str, list[Any]]] = [
     ("data.normalisation", ["batch"]),
     ("data.limit", [-1]),
     ("model.dropout", [-0.1, 1.0]),
+    ("model.widths", [(0,), (64, -1)]),
+    ("model.depths", [(0,), (2, -1)]),
     ("augment.rotation_deg", [-1.0, 181.0, float("nan")]),
     ("augment.shift", [-0.1, 1.0]),
     ("augment.zoom", [-0.1, 1.0]),
     ("augment.brightness", [-0.1, 1.1]),
     ("augment.contrast", [-0.1, 10.0]),
     ("augment.erase", [-0.1, 1.1]),
+    ("augment.mixup", [-0.1, float("inf"), float("nan")]),
     ("optimiser.learning_rate", [0.0, -0.1, float("inf")]),
     ("optimiser.schedule", ["", "linear"]),
     ("optimiser.momentum", [-0.1, 1.0]),
@@ -156,9 +187,15 @@ OUT_OF_RANGE: list[tuple[str, list[Any]]] = [
     ("optimiser.epochs", [0]),
     ("optimiser.warmup_epochs", [-1, 41]),
     ("optimiser.label_smoothing", [-0.1, 1.0]),
+    ("optimiser.margin", [-0.1, 0.1]),
     ("optimiser.average", [-0.1, 1.0]),
     ("optimiser.clip_norm", [-0.1, float("inf")]),
+    ("optimiser.sizes_px", [(7,), (48, 1025)]),
     ("stop.patience", [-1]),
+    ("teacher.weight", [-0.1, 1.1]),
+    ("teacher.temperature", [0.0, -1.0, float("inf")]),
+    ("people.fer2013_share", [-0.1, 1.1]),
+    ("people.logit_adjustment", [-0.1, float("inf"), float("nan")]),
 ]
 
 
@@ -174,4 +211,61 @@ def test_every_number_has_a_range() -> None:
     for table in fields(Recipe):
         value = getattr(Recipe("x"), table.name)
         inner = [(f"{table.name}.{f.name}", f) for f in fields(value)] if is_dataclass(value) else [(table.name, table)]
-        assert {key for key, field in inner if field.type in ("int", "float")} <= limited
+        assert {key for key, field in inner if field.type in ("int", "float", "tuple[int, ...]")} <= limited
+
+
+def test_a_list_of_whole_numbers_is_read_in_its_order(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, 'name = "x"\n[model]\nwidths = [64, 32]\n[optimiser]\nsizes_px = []'))
+    assert recipe.model.widths == (64, 32)
+    assert recipe.optimiser.sizes_px == ()
+
+
+@pytest.mark.parametrize(("margin", "fits"), [(0.0, True), (1.0, True), (1.1, False)])
+def test_a_margin_is_of_a_last_layer_of_directions(margin: float, fits: bool) -> None:
+    optimiser, model = OptimiserConfig(margin=margin), ModelConfig("resnet", cosine=True)
+    if fits:
+        assert Recipe("x", model=model, optimiser=optimiser).optimiser.margin == margin
+    else:
+        with pytest.raises(RecipeError, match=r"out of range: optimiser\.margin;"):
+            Recipe("x", model=model, optimiser=optimiser)
+
+
+def test_settings_are_changed_as_toml_and_stand_behind_the_name() -> None:
+    settings = ["seed=3", "augment.flip=false", "model.widths=[8, 16]", "data.labels=both", "teacher.models=['a/b']"]
+    recipe = with_settings(Recipe("x"), settings)
+    assert recipe.name == "x seed=3 augment.flip=false model.widths=[8, 16] data.labels=both teacher.models=['a_b']"
+    plain = Recipe("x")
+    assert recipe == replace(
+        plain,
+        name=recipe.name,
+        seed=3,
+        augment=replace(plain.augment, flip=False),
+        model=replace(plain.model, widths=(8, 16)),
+        data=replace(plain.data, labels="both"),
+        teacher=replace(plain.teacher, models=("a/b",)),
+    )
+    assert with_settings(plain, []) == plain
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("seed", "expected KEY=VALUE"),
+        ("speed.limit=3", "expected KEY=VALUE"),
+        ("seed.x=3", "expected KEY=VALUE"),
+        ("speed=3", "unknown key speed"),
+        ("augment.mixdown=3", "unknown key augment.mixdown"),
+        ("=3", "unknown key"),
+        ("seed=", "seed is ''; expected a whole number"),
+        ("seed=many", "seed is 'many'; expected a whole number"),
+        ("seed=-1", "out of range: seed"),
+        ("seed=" + "9" * 5000, "seed is '999"),
+        ("seed=" + "[" * 5000, "seed is "),
+        ("augment=3", "augment is 3; expected a table"),
+        ("seed=3\nmirror=false", "out of range: name"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_setting_that_cannot_be_changed_so_is_refused(setting: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        with_settings(Recipe("x"), [setting])

@@ -49,3 +49,13 @@ def test_any_name_of_a_run_is_only_text(tmp_path: Path) -> None:
 def test_the_suffix_names_the_format(tmp_path: Path) -> None:
     draw_curves(tmp_path / "curves.svg", rows(2), title="a run")
     assert "<svg" in (tmp_path / "curves.svg").read_text()
+
+
+def test_the_heads_stand_behind_the_columns_of_every_run(tmp_path: Path) -> None:
+    heads = ["val_accuracy_fer2013", "val_accuracy_ferplus"]
+    written: list[Row] = [{**dict.fromkeys(heads, number / 8), **row} for number, row in enumerate(rows(2))]
+    write_log(tmp_path / "log.csv", written)
+    with (tmp_path / "log.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert list(read[0]) == [*COLUMNS, *heads]
+    assert [row[heads[1]] for row in read] == ["0", "0.125"]

@@ -29,11 +29,19 @@ def everything(table: CropTable) -> tuple[np.ndarray, np.ndarray]:
     return crops.numpy(), targets.numpy()
 
 
-def rewrite(folder: Path, **changes: object) -> Path:
-    """Write a dataset again with columns of its manifest changed."""
+def rewrite(folder: Path, *, copied: dict[int, int] | None = None, **changes: object) -> Path:
+    """Write a dataset again with columns of its manifest changed, or rows that show the crop of another: row, other."""
     dataset = read(folder)
-    write(replace(dataset.manifest, **changes), np.array(dataset.crops), folder)  # type: ignore[arg-type]
+    crops = np.array(dataset.crops)
+    for row, other in (copied or {}).items():
+        crops[row] = crops[other]
+    write(replace(dataset.manifest, **changes), crops, folder)  # type: ignore[arg-type]
     return folder
+
+
+def where(table: CropTable) -> list[tuple[int, int]]:
+    """Return (dataset, row) of each crop of a table."""
+    return list(zip(table.part.tolist(), table.row.tolist(), strict=True))
 
 
 def test_each_split_has_its_own_rows_with_their_labels(make_dataset: MakeDataset) -> None:
@@ -168,3 +176,70 @@ def test_pixels_stay_mapped_on_disk_where_contrast_is_left_alone(make_dataset: M
 def test_a_dataset_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent: no dataset there"):
         load(config(tmp_path / "absent"))
+
+
+def test_two_heads_have_their_targets_beside_each_other_and_zeros_where_there_are_no_votes(
+    make_dataset: MakeDataset,
+) -> None:
+    folder = make_dataset(train=14, val=7, votes=True, silent=slice(2, None, 4))
+    votes = read(folder).manifest.votes
+    assert votes is not None
+    votes[5] = [0, 0, 0, 2, 0, 0, 0, 0, 8, 0]  # unknown
+    both, label, named = (
+        load(config(rewrite(folder, votes=votes), labels=kind)) for kind in ("both", "label", "votes")
+    )
+    for split in ("train", "val"):
+        table = getattr(both, split)
+        assert where(table) == where(getattr(label, split)), "a row was left out"
+        np.testing.assert_array_equal(table.targets[:, :7], getattr(label, split).targets)
+        voted = table.targets[:, 7:].any(axis=1)
+        np.testing.assert_array_equal(table.targets[voted, 7:], getattr(named, split).targets)
+    silent = np.flatnonzero(~both.train.targets[:, 7:].any(axis=1))
+    assert silent.tolist() == [2, 5, 6, 10]
+
+
+def test_the_prior_is_how_often_people_named_each_of_the_seven_in_train(make_dataset: MakeDataset) -> None:
+    folder = make_dataset(train=8, val=7, votes=True, silent=slice(3, 4))
+    manifest = read(folder).manifest
+    votes = manifest.votes
+    assert votes is not None
+    votes[7] = [0, 0, 0, 5, 0, 0, 0, 5, 0, 0]  # half of it contempt
+    rewrite(folder, votes=votes)
+    label = np.bincount(manifest.label[:8], minlength=7) / 8
+    np.testing.assert_allclose(load(config(folder)).prior, label, rtol=1e-6)
+    named = np.array([1, 1, 1, 0.2 + 0.5, 0.8, 1, 1]) / 6.5
+    for labels in ("votes", "both"):
+        np.testing.assert_allclose(load(config(folder, labels=labels)).prior, named, rtol=1e-6)
+
+
+def test_twins_of_train_are_left_out_of_validation_where_the_recipe_says_so(make_dataset: MakeDataset) -> None:
+    # Of the first dataset, 14 and 16 show crops of train, 15 one of val; of the second, 7 one of the first's train.
+    first = rewrite(make_dataset("a", train=14, val=7, test=7), copied={14: 3, 16: 0, 15: 20})
+    second = make_dataset("b", train=7, val=7, test=0, seed=1)
+    crops = np.array(read(second).crops)
+    crops[7] = read(first).crops[5]
+    write(read(second).manifest, crops, second)
+    whole, cut = (load(config(first, second, val_twins=kept)) for kept in (True, False))
+    assert where(cut.train) == where(whole.train)
+    assert set(where(whole.val)) - set(where(cut.val)) == {(0, 14), (0, 16), (1, 7)}
+    assert len(cut.val) == 11
+
+
+def test_twins_of_validation_and_test_are_left_out_of_training_where_the_recipe_says_so(
+    make_dataset: MakeDataset,
+) -> None:
+    folder = rewrite(make_dataset(train=14, val=7, test=7), copied={14: 3, 20: 3, 21: 8, 9: 1, 22: 15})
+    whole, cut = (load(config(folder, train_twins=kept)) for kept in (True, False))
+    assert set(where(whole.train)) - set(where(cut.train)) == {(0, 3), (0, 8)}
+    assert len(cut.train) == 12
+    # What is left out of training need not be left out of validation.
+    unseen = load(config(folder, train_twins=False, val_twins=False))
+    assert where(unseen.val) == where(cut.val) == where(whole.val)
+
+
+def test_faces_that_were_not_found_are_nobodys_twins(make_dataset: MakeDataset) -> None:
+    missed = np.zeros(28, np.bool_)
+    missed[[3, 15]] = True
+    folder = rewrite(make_dataset(train=14, val=7, test=7), copied={14: 3, 15: 4}, missed=missed)
+    assert [row for _, row in where(load(config(folder, val_twins=False)).val)] == [14, *range(16, 21)]
+    assert 4 in [row for _, row in where(load(config(folder, train_twins=False)).train)]

@@ -17,16 +17,19 @@ from mien.data.manifest import read
 from mien.errors import DataError, InputError, OutputError, RecipeError
 from mien.labels import FER2013
 from mien.metrics import log_loss
+from mien.spec import CropSpec
 from mien.train import checkpoint
 from mien.train import fit as fit_module
 from mien.train.answers import HEADS, HeadAnswer
-from mien.train.augment import augment
+from mien.train.augment import augment, mix
 from mien.train.config import ModelConfig, Recipe, read_recipe
 from mien.train.curves import Row
 from mien.train.dataset import CropTable, load
 from mien.train.devices import autocast
 from mien.train.fit import FILES, State, fit, start, train_epoch
 from mien.train.losses import cross_entropy
+from mien.train.models import registry
+from mien.train.models.resnet import ResNet
 from mien.train.network import normalise, to_input
 from mien.train.schedule import learning_rate_at
 from mien.train.validate import mean_probabilities, predict_views
@@ -228,22 +231,27 @@ def test_the_learning_rate_of_the_schedule_reaches_the_optimiser_and_the_log(
 
 
 @pytest.mark.usefixtures("tiny")
-def test_the_loss_is_that_of_augmented_normalised_crops_and_smoothed_labels(
-    make_dataset: MakeDataset, make_recipe: MakeRecipe
+@pytest.mark.parametrize("mixup", [0.0, 0.8])
+def test_the_loss_is_that_of_augmented_mixed_normalised_crops_and_smoothed_labels(
+    make_dataset: MakeDataset, make_recipe: MakeRecipe, mixup: float
 ) -> None:
     recipe = make_recipe(make_dataset(train=16), label_smoothing=0.4, learning_rate=1e-12)
     recipe = replace(recipe, model=replace(recipe.model, dropout=0.0))
+    recipe = replace(recipe, augment=replace(recipe.augment, mixup=mixup))
     data = load(recipe.data)
     state = start(recipe, data.crop, CPU)
     loss, _ = train_epoch(state, recipe, data, 3, CPU)
     generator = torch.Generator().manual_seed(3)  # of epoch 3, seed 0
     crops, targets = data.train.batch(torch.randperm(16, generator=generator).numpy())
-    inputs = normalise(augment(to_input(crops), recipe.augment, generator=generator), data.crop)
+    changed = augment(to_input(crops), recipe.augment, generator=generator)
+    changed, shares = mix(changed, targets, recipe.augment, generator=generator)
+    assert torch.equal(shares, targets) == (mixup == 0)
+    inputs = normalise(changed, data.crop)
     plain = normalise(to_input(crops), data.crop)
     with torch.no_grad(), autocast(CPU):
         logits, unmoved = (state.network.train()(batch) for batch in (inputs, plain))
-    assert loss == pytest.approx(float(cross_entropy(logits, targets, smoothing=0.4)), abs=0.002)
-    for other in (cross_entropy(logits, targets), cross_entropy(unmoved, targets, smoothing=0.4)):
+    assert loss == pytest.approx(float(cross_entropy(logits, shares, smoothing=0.4)), abs=0.002)
+    for other in (cross_entropy(logits, shares), cross_entropy(unmoved, shares, smoothing=0.4)):
         assert abs(loss - float(other)) > 0.01, "the comparison above tells nothing"
 
 
@@ -278,3 +286,33 @@ def test_the_temperature_of_the_kept_checkpoint_does_not_make_the_loss_worse(
     views = predict_views(predictor, val, CPU, mirror=True)
     after = log_loss(mean_probabilities(views, answer), val.targets)
     assert after < log_loss(mean_probabilities(views, HeadAnswer(*HEADS["label"])), val.targets)
+
+
+def test_crops_grow_as_the_recipe_says_and_are_validated_at_their_own_size(
+    make_dataset: MakeDataset, tmp_path: Path, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides: list[tuple[bool, int]] = []
+
+    class Watched(ResNet):
+        def forward(self, inputs: Tensor) -> Tensor:
+            sides.append((self.training, inputs.shape[-1]))
+            return super().forward(inputs)
+
+    monkeypatch.setitem(registry.MODELS, "watched", Watched)
+    recipe = make_recipe(make_dataset(train=16, val=7), model="watched", epochs=4, sizes_px=(24, 48))
+    recipe = replace(recipe, mirror=False, model=replace(recipe.model, widths=(4,), depths=(1,)))
+    fit(recipe, tmp_path / "run")
+    trained = [side for training, side in sides if training]
+    assert trained == [24, 24, 48, 48]
+    # Before the run the network is asked whether it can read each size; the rest is validation and calibration.
+    assert [side for training, side in sides if not training] == [24, 48, *[48] * 5]
+
+
+def test_a_size_that_the_network_cannot_read_is_refused_before_anything_is_made(
+    make_dataset: MakeDataset, tmp_path: Path, make_recipe: MakeRecipe
+) -> None:
+    recipe = make_recipe(make_dataset(), model="paper-cnn", sizes_px=(48, 32))
+    with pytest.raises(RecipeError, match="recipe 'run': paper-cnn cannot read crops of 32 pixels"):
+        fit(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    start(make_recipe(make_dataset(), model="paper-cnn", sizes_px=(48,)), CropSpec(), CPU)

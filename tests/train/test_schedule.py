@@ -1,4 +1,4 @@
-"""The learning rate rises, reaches what the recipe says and decays."""
+"""The learning rate rises, reaches what the recipe says and decays; crops grow as it says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from mien.train.config import OptimiserConfig
-from mien.train.schedule import learning_rate_at
+from mien.train.schedule import learning_rate_at, size_at
 
 STEPS = 10
 
@@ -47,3 +47,19 @@ def test_constant_is_constant() -> None:
 
 def test_a_run_of_one_epoch_that_is_all_warm_up_ends_at_the_recipes_rate() -> None:
     assert rates("cosine", epochs=1, warmup=1)[-1] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "epochs", "expected"),
+    [
+        ((), 4, [0, 0, 0, 0]),
+        ((48,), 3, [48, 48, 48]),
+        ((32, 48), 4, [32, 32, 48, 48]),
+        ((32, 40, 48), 3, [32, 40, 48]),
+        ((32, 32, 48), 6, [32, 32, 32, 32, 48, 48]),
+        ((24, 32, 48), 7, [24, 24, 24, 32, 32, 48, 48]),
+    ],
+)
+def test_each_size_has_an_equal_part_of_the_run(sizes: tuple[int, ...], epochs: int, expected: list[int]) -> None:
+    config = OptimiserConfig(epochs=epochs, sizes_px=sizes)
+    assert [size_at(config, epoch) for epoch in range(1, epochs + 1)] == expected

@@ -30,7 +30,8 @@ def ten_crop(predict: Callable[[ImageArray], FloatArray], *, mirrors: bool) -> C
         for down, right in PLACES:
             top, left = round(down * (side - window)), round(right * (side - window))
             seen = crops[:, top : top + window, left : left + window]
-            enlarged = np.stack([cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR) for crop in seen])
+            resized = [cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR) for crop in seen]
+            enlarged = np.array(resized, np.uint8).reshape(crops.shape)  # also where there are none
             for view in (enlarged,) if mirrors else (enlarged, np.ascontiguousarray(enlarged[:, :, ::-1])):
                 read = predict(view)
                 total = read if total is None else total + read

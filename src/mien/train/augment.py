@@ -36,7 +36,7 @@ def mix(crops: Tensor, targets: Tensor, config: AugmentConfig, *, generator: tor
         return crops, targets
     count = len(crops)
     gammas = torch._standard_gamma(torch.full((2, count), config.mixup), generator=generator)
-    share = (gammas / gammas.sum(dim=0).clamp(min=1e-30)).max(dim=0).values.to(crops.device)
+    share = (gammas / gammas.sum(dim=0)).max(dim=0).values.to(crops.device)
     other = torch.randperm(count, generator=generator).to(crops.device)
     mixed = crops * share.view(-1, 1, 1, 1) + crops[other] * (1 - share.view(-1, 1, 1, 1))
     return mixed, targets * share[:, None] + targets[other] * (1 - share[:, None])

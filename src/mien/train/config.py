@@ -220,7 +220,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             raise RecipeError(f"setting {setting!r}: expected KEY=VALUE with a key of a recipe, as augment.mixup=0.4")
         try:
             place[last] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # not TOML, a number of 5,000 digits, brackets without end
             place[last] = value
     fields["name"] = " ".join([recipe.name, *(setting.replace("/", "_").replace("\\", "_") for setting in settings)])
     return from_fields(fields)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mien.errors import ModelError
@@ -24,7 +24,19 @@ class ShippedModel:
     about: str
 
 
+_MIEN = ShippedModel(
+    file="mien.onnx",
+    answer="people",
+    sha256="e27010d568ed5ec57fddf42c9493215242f62d97f0ce51f91842766a946a149c",
+    licence="MIT",
+    card="cards/mien.md",
+    about="what people see, in seven expressions: the head trained on FER+'s votes",
+)
+
 SHIPPED: dict[str, ShippedModel] = {
+    "mien": _MIEN,
+    "mien-fer2013": replace(_MIEN, answer="fer2013", about="the same network's head for FER2013's own labels"),
+    "mien-ferplus": replace(_MIEN, answer="ferplus", about="the head for people as it is: eight expressions of FER+"),
     "paper-cnn": ShippedModel(
         file="paper-cnn.onnx",
         answer="fer2013",
@@ -35,7 +47,7 @@ SHIPPED: dict[str, ShippedModel] = {
     ),
 }
 
-DEFAULT = "paper-cnn"
+DEFAULT = "mien"
 
 
 def find(model: str | Path) -> tuple[Path, str]:

@@ -41,23 +41,11 @@ def test_widths_and_depths_are_those_of_the_stages(table_of: TableOf) -> None:
 @pytest.mark.parametrize(("outputs", "stride"), [(8, 1), (8, 2), (12, 1)])
 def test_a_block_whose_convolutions_say_nothing_gives_what_its_shortcut_brings(outputs: int, stride: int) -> None:
     block = Block(8, outputs, stride=stride, batch_norm=False, attention=False)
-    for module in block.body.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.zeros_(module.weight)
-            assert module.bias is not None
-            nn.init.zeros_(module.bias)
+    for parameter in block.body.parameters():
+        nn.init.zeros_(parameter)
     maps = torch.randn(2, 8, 6, 6)
-    brought = (
-        maps
-        if outputs == 8 and stride == 1
-        else nn.functional.conv2d(
-            maps,
-            block.shortcut[0].weight,
-            block.shortcut[0].bias,
-            stride,  # type: ignore[arg-type]
-        )
-    )
-    torch.testing.assert_close(block(maps), brought.relu())
+    torch.testing.assert_close(block(maps), block.shortcut(maps).relu())
+    assert (len(list(block.shortcut)) == 0) == (outputs == 8 and stride == 1)
 
 
 def test_attention_scales_whole_channels_by_what_all_of_them_hold() -> None:

@@ -44,7 +44,7 @@ def test_widths_and_depths_are_those_of_the_stages(table_of: TableOf) -> None:
 
 def test_where_in_the_crop_something_is_stays_known() -> None:
     torch.manual_seed(0)
-    network = Vgg(widths=(4, 8), depths=(1, 1), batch_norm=False).eval()
+    network = Vgg(widths=(4, 8), depths=(1, 1), batch_norm=False).eval().requires_grad_(False)
     above, below = torch.zeros(2, 1, 1, 48, 48)
     above[..., 8:14, 20:28] = below[..., 32:38, 20:28] = 5
     held = [network.features(crop).mean(dim=(2, 3)) for crop in (above, below)]
