@@ -21,7 +21,7 @@ from mien.cli import evaluate as command
 from mien.data.manifest import read, write
 from mien.evaluate.report import read_results
 from mien.files import sha256_of
-from mien.labels import FER2013, FERPLUS
+from mien.labels import FER2013, FERPLUS, VOTES
 from mien.spec import CropSpec, ModelSpec
 
 MakeDataset = Callable[..., Path]
@@ -83,8 +83,7 @@ def test_a_split_is_scored_shown_and_added_to_the_results(
     folder = Path(".runs/evaluate/tiny-dataset-test")
     assert err == f"confusion matrix and per-sample table in {folder}; scores added to results/results.csv\n"
     assert sorted(path.name for path in folder.iterdir()) == ["confusion.csv", "confusion.png", "samples.csv"]
-    with (folder / "samples.csv").open(newline="") as file:
-        samples = list(csv.DictReader(file))
+    samples = samples_of(folder.name)
     assert [sample["actual"] == sample["predicted"] for sample in samples] == right.tolist()
     assert [sample["seen"] for sample in samples] == ["1"] * 4 + ["0"] * (len(rows) - 4)
 
@@ -92,6 +91,95 @@ def test_a_split_is_scored_shown_and_added_to_the_results(
     assert len(read_results("results/results.csv")) == 2, "the same measurement again is no new row"
     assert run(model, "--data", data, "--split", "val")[0] == 0
     assert [row["split"] for row in read_results("results/results.csv")] == ["test", "test", "val"]
+
+
+def spec_of(name: str, *, labels: tuple[str, ...] = FER2013) -> str:
+    """Return the description of a model that goes by a name."""
+    return ModelSpec(name, labels, CropSpec(), 1.0, False, "MIT", "0" * 64).dumps()
+
+
+def vote(folder: Path, *, nobody: int = 0, contempt: int = 0) -> None:
+    """Let nine taggers see the label in every crop; but contempt, or nothing, in the first test crops."""
+    dataset = read(folder)
+    manifest = dataset.manifest
+    votes = np.zeros((len(manifest), len(VOTES)), np.uint8)
+    votes[np.arange(len(manifest)), manifest.label] = 9
+    first = manifest.rows_in("test")
+    votes[first[: nobody + contempt]] = 0
+    votes[first[nobody : nobody + contempt], VOTES.index("contempt")] = 9
+    write(replace(manifest, votes=votes), np.array(dataset.crops), folder)
+
+
+def samples_of(folder: str) -> list[dict[str, str]]:
+    with (Path(".runs/evaluate") / folder / "samples.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_several_models_are_averaged(make_dataset: MakeDataset, make_model: MakeModel, run: Run) -> None:
+    data, pair = make_dataset(), [make_model("a.onnx", mirror=True), make_model("b.onnx", spec=spec_of("other"))]
+    code, out, err = run(*pair, "--data", data)
+    assert code == 0
+    (row,) = read_results("results/results.csv")
+    assert row["model"] == "tiny+other"
+    assert row["model_sha256"] == "+".join(map(sha256_of, pair))
+    assert "tiny+other on dataset, test" in out
+    crops = np.array(read(data).crops[read(data).manifest.rows_in("test")])
+    mean = np.mean([Classifier.load(path).predict(crops) for path in pair], axis=0)
+    shares = [[float(sample[f"p_{label}"]) for label in FER2013] for sample in samples_of("tiny_other-dataset-test")]
+    np.testing.assert_allclose(shares, mean, atol=1e-6)
+
+
+def test_of_a_file_with_several_answers_the_one_that_is_asked_for_is_scored(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run
+) -> None:
+    data, model = make_dataset(), make_model(answers=("people", "fer2013"))
+    for answer in ((), ("--answer", "fer2013")):
+        assert run(model, "--data", data, *answer)[0] == 0
+    main, other = read_results("results/results.csv")
+    assert (main["model"], other["model"]) == ("tiny", "tiny-fer2013")
+    assert samples_of("tiny-dataset-test") != samples_of("tiny-fer2013-dataset-test")
+
+
+@pytest.mark.parametrize("truth", ["majority", "plurality"])
+def test_scored_by_votes_samples_without_a_truth_that_the_model_knows_are_left_out_and_counted(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run, truth: str
+) -> None:
+    data, model = make_dataset(), make_model()
+    vote(data, nobody=2, contempt=3)
+    code, out, err = run(model, "--data", data, "--truth", truth)
+    assert code == 0
+    assert err.splitlines()[0] == f"5 samples left out: no {truth}, or one that the model does not know"
+    (row,) = read_results("results/results.csv")
+    assert (row["n"], row["truth"], row["recall_contempt"]) == ("23", truth, "")
+    assert f"tiny on dataset, test, {truth}" in out
+    assert len(samples_of(f"tiny-dataset-test-{truth}")) == 23
+    code, out, err = run(model, "--data", data)
+    assert len(err.splitlines()) == 1, "by label every sample has a truth"
+    assert [(row["n"], row["truth"]) for row in read_results("results/results.csv")] == [("23", truth), ("28", "label")]
+
+
+def test_views_and_changes_are_measurements_of_their_own_and_repeat(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run
+) -> None:
+    data, model = make_dataset(), make_model()
+    ways = {
+        "": (),
+        "-ten-crop": ("--views", "ten-crop"),
+        "-cameras": ("--change", "cameras"),
+        "-ten-crop-cameras": ("--views", "ten-crop", "--change", "cameras"),
+    }
+    shares: dict[str, list[list[dict[str, str]]]] = {suffix: [] for suffix in ways}
+    for _ in range(2):
+        for suffix, options in ways.items():
+            code, out, _ = run(model, "--data", data, *options)
+            assert code == 0
+            assert ", ".join(["tiny on dataset, test", *options[1::2]]) in out
+            shares[suffix].append(samples_of(f"tiny-dataset-test{suffix}"))
+    rows = read_results("results/results.csv")
+    named = [(row["views"], row["change"]) for row in rows]
+    assert named == [("own", ""), ("ten-crop", ""), ("own", "cameras"), ("ten-crop", "cameras")]
+    assert all(first == second for first, second in shares.values()), "chance is seeded"
+    assert len({str(first) for first, _ in shares.values()}) == len(ways)
 
 
 def test_output_goes_where_it_is_asked_to(
@@ -169,8 +257,7 @@ def test_where_crops_were_cut_already_no_detector_is_named(make_model: MakeModel
 def test_names_cannot_lead_out_of_the_folder_or_be_taken_for_markup(
     make_dataset: MakeDataset, make_model: MakeModel, run: Run
 ) -> None:
-    spec = ModelSpec("../[red]x/$y$", FER2013, CropSpec(), 1.0, False, "MIT", "0" * 64)
-    code, out, err = run(make_model(spec=spec.dumps()), "--data", make_dataset("[b]data"))
+    code, out, err = run(make_model(spec=spec_of("../[red]x/$y$")), "--data", make_dataset("[b]data"))
     assert code == 0
     assert "../[red]x/$y$ on [b]data, test" in out
     (folder,) = Path(".runs/evaluate").iterdir()
@@ -205,15 +292,52 @@ def test_data_that_is_not_there_or_damaged_is_one_line(make_model: MakeModel, ru
     assert "damaged" in one_line(run(make_model(), "--data", tmp_path / "empty"))
 
 
-def test_a_split_that_is_unknown_or_empty_is_one_line(
+def test_a_split_that_is_empty_is_one_line(
     make_dataset: MakeDataset, make_model: MakeModel, portrait: Path, run: Run, tmp_path: Path
 ) -> None:
     data = make_dataset(val=0)
-    told = one_line(run(make_model(), "--data", data, "--split", "all"))
-    assert "unknown split 'all'; expected one of train, val, test" in told
     assert "nothing in split val" in one_line(run(make_model(), "--data", data, "--split", "val"))
     faces = make_faces(tmp_path / "people", portrait, "portrait.jpg,happy,train", header="file,emotion,split")
     assert "nothing in split test" in one_line(run(make_model(), "--data", faces, "--detector", "none"))
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("split", "train, val, test"),
+        ("truth", "label, majority, plurality"),
+        ("views", "own, ten-crop"),
+        ("change", "cameras"),
+    ],
+)
+def test_a_value_that_an_option_does_not_know_is_one_line_and_told_before_the_work(
+    run: Run, tmp_path: Path, option: str, expected: str
+) -> None:
+    told = one_line(run(tmp_path / "absent.onnx", "--data", tmp_path / "absent", f"--{option}", "nose"))
+    assert told == f"mien: unknown {option} 'nose'; expected one of {expected}\n"
+
+
+def test_an_answer_that_a_file_does_not_give_is_one_line(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run
+) -> None:
+    told = one_line(run(make_model(), "--data", make_dataset(), "--answer", "people"))
+    assert "has no answer 'people'; it has fer2013" in told
+
+
+def test_models_that_have_no_average_are_one_line(make_dataset: MakeDataset, make_model: MakeModel, run: Run) -> None:
+    other = make_model("other.onnx", spec=spec_of("other", labels=FER2013[::-1]))
+    told = one_line(run(make_model(), other, "--data", make_dataset()))
+    assert "other.onnx has other labels or reads other crops than" in told
+
+
+def test_votes_that_a_dataset_does_not_have_or_that_decide_nothing_are_one_line(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run
+) -> None:
+    data = make_dataset()
+    assert "no votes; prepare it with --ferplus" in one_line(run(make_model(), "--data", data, "--truth", "majority"))
+    vote(data, nobody=20, contempt=8)
+    told = one_line(run(make_model(), "--data", data, "--truth", "plurality"))
+    assert "nothing in split test that has a plurality" in told
 
 
 def test_a_dataset_that_does_not_fit_the_model_is_one_line(

@@ -150,6 +150,17 @@ def test_a_split_without_a_usable_row_is_refused(make_dataset: MakeDataset) -> N
         load(config(rewrite(folder, missed=np.array([True, True, True, False, False]))))
 
 
+@pytest.mark.parametrize(("silent", "split"), [(slice(14), "train"), (slice(14, 21), "val")])
+@pytest.mark.parametrize("labels", ["votes", "both"])
+def test_a_split_on_which_nobody_voted_is_refused(
+    make_dataset: MakeDataset, silent: slice, split: str, labels: str
+) -> None:
+    folder = make_dataset(train=14, val=7, votes=True, silent=silent)
+    with pytest.raises(DataError, match=f"no usable row in split {split} for ferplus"):
+        load(config(folder, labels=labels))
+    load(config(folder))
+
+
 def test_the_limit_is_of_the_rows_of_a_split_over_all_datasets(make_dataset: MakeDataset) -> None:
     folders = make_dataset("a", train=14, val=7), make_dataset("b", train=14, val=7, seed=1)
     whole, cut = load(config(*folders)), load(config(*folders, limit=16))

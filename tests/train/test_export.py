@@ -82,7 +82,7 @@ def make_checkpoint(path: Path, kind: str, as_trained: AsTrained) -> None:
     recipe, specs = KINDS[kind]
     network = as_trained(build(recipe.model, labels=count_logits(recipe), crop=crop_of(kind)))
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
-    nn.init.normal_(last.weight, std=0.1 if kind in PAPER else 1.0)
+    nn.init.normal_(last.weight, std=0.1 if kind in PAPER else 0.3)
     content = {
         "recipe": asdict(recipe),
         "specs": {name: spec.dumps() for name, spec in specs.items()},

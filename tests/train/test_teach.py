@@ -200,6 +200,27 @@ def test_a_run_hears_its_teacher_and_with_weight_1_nobody_else(
     assert heard[1.0][0] == heard[1.0][1] != heard[0.5][0]
 
 
+@pytest.mark.usefixtures("tiny")
+def test_a_run_goes_on_with_its_teacher_and_needs_it_no_more_at_its_end(
+    make_dataset: MakeDataset, make_recipe: MakeRecipe, make_model: MakeModel, tmp_path: Path, weights_of: WeightsOf
+) -> None:
+    path = make_model()
+    recipe = make_recipe(make_dataset(train=16, val=7), epochs=2)
+    recipe = replace(recipe, teacher=TeacherConfig((str(path),)))
+
+    def stop(epoch: int, *_: int) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, tmp_path / "run", on_batch=stop)
+    result = fit(recipe, tmp_path / "run", resume=True)
+    whole = fit(recipe, tmp_path / "whole").folder
+    assert weights_of(result.folder / "last.pt") == weights_of(whole / "last.pt")
+    path.unlink()
+    assert fit(recipe, tmp_path / "run", resume=True) == result
+
+
 def test_teachers_see_the_pictures_as_the_pupil_does_at_their_own_size(
     make_dataset: MakeDataset,
     make_recipe: MakeRecipe,

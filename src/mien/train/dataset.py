@@ -58,7 +58,8 @@ class TrainingData:
 def load(config: DataConfig) -> TrainingData:
     """Return the training and validation rows of the datasets that a recipe names.
 
-    Raises DataError where a dataset is missing or damaged, the geometries of several disagree, or a split is empty.
+    Raises DataError where a dataset is missing or damaged, the geometries of several disagree, or a split has nothing
+    for one of the heads.
     """
     datasets = [manifests.read(folder) for folder in config.manifests]
     first = datasets[0].manifest.crop
@@ -80,10 +81,12 @@ def load(config: DataConfig) -> TrainingData:
         row, targets = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         stop = config.limit or len(row)
         tables[split] = CropTable(crops, part[:stop], row[:stop], targets[:stop])
-        if not len(tables[split]):
-            raise DataError(
-                f"{', '.join(config.manifests)}: no usable row in split {split}; training wants train and val"
-            )
+        for head in HEADS[config.labels]:
+            if not tables[split].targets[:, head.columns][:, : len(FER2013)].any():
+                raise DataError(
+                    f"{', '.join(config.manifests)}: no usable row in split {split} for {head.name}; training wants "
+                    "train and val"
+                )
     seven = tables["train"].targets[:, HEADS[config.labels][-1].columns][:, : len(FER2013)]
     sha256 = "+".join(dataset.manifest.sha256 for dataset in datasets)
     return TrainingData(tables["train"], tables["val"], seven.sum(axis=0) / seven.sum(), crop, sha256)

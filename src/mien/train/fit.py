@@ -92,9 +92,10 @@ def fit(
     if recipe.model.batch_norm and len(data.train) < 2:
         raise RecipeError(f"recipe {recipe.name!r}: model.batch_norm wants at least two training crops; there is one")
     state = start(recipe, data.crop, where)
-    state.teachers = load_teachers(recipe, data.crop)
     if last.is_file():
         _restore(state, recipe, data, folder)
+    if not state.finished:
+        state.teachers = load_teachers(recipe, data.crop)
     _prepare(folder, recipe)
     while not state.finished:
         row = _run_epoch(state, recipe, data, where, on_batch)

@@ -20,8 +20,8 @@ from mien.weights import catalogue
 
 __all__ = ["quantise"]
 
-#: What is computed in integers: the trunk.  Its first convolution, which reads the pixels, is left out: in 8 bits it costs
-#: half of all that is lost, and it is a small part of the work.
+#: What is computed in integers: the trunk.  Its first convolution, which reads the pixels, is left out: in 8 bits it
+#: costs half of all that is lost, and it is a small part of the work.
 OPERATIONS = ("Add", "Conv", "MaxPool", "Relu")
 BATCH = 64
 
