@@ -168,7 +168,7 @@ def test_the_shipped_model_is_loaded_by_default_and_by_name() -> None:
     assert classifier.spec.labels == FER2013
     assert classifier.spec.crop.shape == (48, 48)
     crops = random_crops(5)
-    named = Classifier.load("paper-cnn")
+    named = Classifier.load(catalogue.DEFAULT)
     assert named.spec == classifier.spec
     assert np.allclose(classifier.predict(crops), named.predict(crops), atol=1e-6)
 
@@ -194,7 +194,7 @@ def test_a_model_that_is_not_there_is_refused_with_those_that_are(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "expected paper-cnn" in refusal(path)
+    assert "no such model; expected mien, mien-fer2013, mien-ferplus, paper-cnn or" in refusal(path)
 
 
 def test_files_that_are_no_network_are_refused(make_model: MakeModel, tmp_path: Path) -> None:

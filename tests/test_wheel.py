@@ -22,7 +22,7 @@ def test_the_wheel_alone_recognizes_a_picture_from_another_folder(tmp_path: Path
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist")]
     subprocess.run([*build, str(source)], check=True, capture_output=True)
     (wheel,) = (tmp_path / "dist").glob("*.whl")
-    assert "mien/weights/paper-cnn.onnx" in zipfile.ZipFile(wheel).namelist()
+    assert {"mien/weights/mien.onnx", "mien/weights/paper-cnn.onnx"} <= set(zipfile.ZipFile(wheel).namelist())
     venv.create(tmp_path / "env", with_pip=True)
     scripts = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
     install = [str(scripts / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

@@ -117,7 +117,7 @@ def samples_of(folder: str) -> list[dict[str, str]]:
 
 def test_several_models_are_averaged(make_dataset: MakeDataset, make_model: MakeModel, run: Run) -> None:
     data, pair = make_dataset(), [make_model("a.onnx", mirror=True), make_model("b.onnx", spec=spec_of("other"))]
-    code, out, err = run(*pair, "--data", data)
+    code, out, _ = run(*pair, "--data", data)
     assert code == 0
     (row,) = read_results("results/results.csv")
     assert row["model"] == "tiny+other"

@@ -44,7 +44,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 def make_convolving(make_model: MakeModel) -> MakeModel:
-    """Return a function that writes a small model which blurs its crops by a convolution before it reads them."""
+    """Return a function that writes a small model which blurs its crops by two convolutions before it reads them."""
 
     def make(name: str = "blurred.onnx", *, crop: CropSpec | None = None) -> Path:
         path = make_model(name, crop=crop)
@@ -56,10 +56,11 @@ def make_convolving(make_model: MakeModel) -> MakeModel:
             ("kernel", np.random.default_rng(0).uniform(0, 0.25, (1, 1, 3, 3)).astype(np.float32)),
         ):
             model.graph.initializer.append(numpy_helper.from_array(value, key))
-        reshape.input[0] = "blurred"
+        reshape.input[0] = "twice"
         added = [
             helper.make_node("Reshape", [cast.output[0], "planes"], ["plane"]),
-            helper.make_node("Conv", ["plane", "kernel"], ["blurred"], pads=[1] * 4),
+            helper.make_node("Conv", ["plane", "kernel"], ["once"], pads=[1] * 4),
+            helper.make_node("Conv", ["once", "kernel"], ["twice"], pads=[1] * 4),
         ]
         nodes = [cast, *added, reshape, *rest]
         model.graph.ClearField("node")
@@ -83,8 +84,8 @@ def test_every_shipped_model_is_listed_and_the_default_is_marked(run: Run) -> No
     code, out, err = run("list")
     assert (code, err) == (0, "")
     for name, shipped in catalogue.SHIPPED.items():
-        (line,) = (line for line in out.splitlines() if shipped.sha256[:12] in line)
-        assert name in line
+        (line,) = (line for line in out.splitlines() if re.search(rf"│ {name} ", line))
+        assert shipped.sha256[:12] in line
         assert shipped.licence in line
         assert shipped.card in line
         assert ("(default)" in line) == (name == catalogue.DEFAULT)

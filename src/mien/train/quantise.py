@@ -49,8 +49,8 @@ def quantise(model: str | Path, crops: ImageArray, out: str | Path) -> None:
     path, _ = catalogue.find(model)
     classifier = Classifier.load(path)
     whole = onnx.load(path)
-    if not any(node.op_type == "Conv" for node in whole.graph.node) or _is_quantised(whole):
-        raise ModelError(f"{model}: there is no convolution in it that is not in 8 bits already")
+    if sum(node.op_type == "Conv" for node in whole.graph.node) < 2 or _is_quantised(whole):
+        raise ModelError(f"{model}: there is no convolution behind the first that is not in 8 bits already")
     _store_full(whole)
     described = [(entry.key, entry.value) for entry in whole.metadata_props]
     with tempfile.TemporaryDirectory() as scratch, atomic_path(out) as temporary:
