@@ -44,7 +44,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 def make_convolving(make_model: MakeModel) -> MakeModel:
-    """Return a function that writes a small model which blurs its crops by two convolutions before it reads them."""
+    """Return a function that writes a small model which changes its crops by two convolutions before it reads them."""
 
     def make(name: str = "blurred.onnx", *, crop: CropSpec | None = None) -> Path:
         path = make_model(name, crop=crop)
@@ -53,7 +53,7 @@ def make_convolving(make_model: MakeModel) -> MakeModel:
         side = (crop or CropSpec()).size_px
         for key, value in (
             ("planes", np.array([-1, 1, side, side], np.int64)),
-            ("kernel", np.random.default_rng(0).uniform(0, 0.25, (1, 1, 3, 3)).astype(np.float32)),
+            ("kernel", np.random.default_rng(0).uniform(-0.25, 0.25, (1, 1, 3, 3)).astype(np.float32)),
         ):
             model.graph.initializer.append(numpy_helper.from_array(value, key))
         reshape.input[0] = "twice"

@@ -86,10 +86,11 @@ def test_a_teacher_of_other_heads_or_crops_is_refused_by_its_name(
         load_teachers(taught_by(path), CropSpec())
 
 
+@pytest.mark.usefixtures("tiny")
 def test_a_teacher_that_is_not_there_is_refused_before_anything_is_made(
     make_dataset: MakeDataset, make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
-    recipe = make_recipe(make_dataset(), model="resnet")
+    recipe = make_recipe(make_dataset())
     recipe = replace(recipe, teacher=TeacherConfig((str(tmp_path / "absent.onnx"),)))
     with pytest.raises(RecipeError, match=r"its teacher cannot be used: .*absent\.onnx: no such model"):
         fit(recipe, tmp_path / "run")

@@ -49,8 +49,10 @@ def quantise(model: str | Path, crops: ImageArray, out: str | Path) -> None:
     path, _ = catalogue.find(model)
     classifier = Classifier.load(path)
     whole = onnx.load(path)
-    if sum(node.op_type == "Conv" for node in whole.graph.node) < 2 or _is_quantised(whole):
+    convolutions = [node for node in whole.graph.node if node.op_type == "Conv"]
+    if len(convolutions) < 2 or _is_quantised(whole):
         raise ModelError(f"{model}: there is no convolution behind the first that is not in 8 bits already")
+    convolutions[0].name = convolutions[0].name or "first convolution"  # without a name it could not be told
     _store_full(whole)
     described = [(entry.key, entry.value) for entry in whole.metadata_props]
     with tempfile.TemporaryDirectory() as scratch, atomic_path(out) as temporary:
@@ -63,7 +65,7 @@ def quantise(model: str | Path, crops: ImageArray, out: str | Path) -> None:
             _Crops(whole.graph.input[0].name, enhance(crops, classifier.spec.crop)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(OPERATIONS),
-            nodes_to_exclude=[next(node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv")],
+            nodes_to_exclude=[convolutions[0].name],
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
