@@ -22,6 +22,7 @@ from mien.evaluate.cameras import as_cameras
 from mien.evaluate.truth import truth
 from mien.labels import FER2013
 from mien.metrics import confusion_matrix, recalls
+from mien.preprocess import enhance
 from mien.train import checkpoint
 from mien.train.answers import PEOPLE, make_answers
 from mien.train.config import PeopleConfig
@@ -45,13 +46,15 @@ def main() -> None:
     temperatures = {name: spec.temperature for name, spec in specs.items() if name != PEOPLE}
     dataset = manifest.read(options.data)
     rows, actual = truth(dataset.manifest, dataset.manifest.rows_in("val"), "majority")
-    kept = (actual < len(FER2013)) & ~has_twin(dataset, rows, "train")
+    kept = (actual < len(FER2013)) & ~dataset.manifest.missed[rows] & ~has_twin(dataset, rows, "train")
     rows, actual = rows[kept], actual[kept]
     crops = np.array(dataset.crops[rows])
     device, where = find_device(), np.arange(len(rows))
     seen = []
-    for pictures in (crops, as_cameras(crops, generator=np.random.default_rng(0))):
-        table = CropTable([pictures], np.zeros_like(where), where, np.zeros((len(rows), 0), np.float32))
+    for pictures in (crops, as_cameras(crops)):
+        table = CropTable(
+            [enhance(pictures, predictor.crop)], np.zeros_like(where), where, np.zeros((len(rows), 0), np.float32)
+        )
         seen.append(predict_views(predictor.to(device), table, device, mirror=recipe.mirror))
     print(f"{len(rows):,} crops; as they are: accuracy, macro recall; as cameras: accuracy, macro recall")
     lines = []

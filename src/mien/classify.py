@@ -31,7 +31,7 @@ class Classifier:
     ) -> None:
         """Hold an open session, the output to read and the names of all; `load` makes one."""
         self._session = session
-        self._answer = answer
+        self.answer = answer
         self.spec = spec
         self.answers = answers
 
@@ -97,7 +97,7 @@ class Classifier:
 
     def predict_once(self, crops: ImageArray) -> FloatArray:
         """Return the network's own answer (N, L) for one batch of crops, the mirror image left aside."""
-        return self.predict_answers(crops, (self._answer,))[0]
+        return self.predict_answers(crops, (self.answer,))[0]
 
     def predict_answers(self, crops: ImageArray, answers: Sequence[str]) -> list[FloatArray]:
         """Return what several of the file's answers say, (N, L) each, for one batch of crops, not mirrored."""

@@ -64,6 +64,11 @@ class CropSpec:
         """Return what must agree between the crops of a dataset and the model that reads them."""
         return self.size_px, self.margin, self.offset_y, self.colour
 
+    @property
+    def pixels(self) -> tuple[int, float, float, str, str]:
+        """Return what must agree between models that read the same crops: all but what happens inside the network."""
+        return *self.geometry, self.contrast
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a dictionary that JSON can hold."""
         return dataclasses.asdict(self)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mien.classify import Classifier
 from mien.data.manifest import read, write
-from mien.errors import RecipeError
+from mien.errors import InputError, RecipeError
 from mien.spec import CropSpec
 from mien.train import fit as fit_module
 from mien.train.answers import HEADS, Head
@@ -215,6 +215,11 @@ def test_a_run_goes_on_with_its_teacher_and_needs_it_no_more_at_its_end(
 
     with pytest.raises(KeyboardInterrupt):
         fit(recipe, tmp_path / "run", on_batch=stop)
+    content = path.read_bytes()
+    path.write_bytes(make_model("other.onnx", mirror=True).read_bytes())
+    with pytest.raises(InputError, match="its run had another teacher of that name"):
+        fit(recipe, tmp_path / "run", resume=True)
+    path.write_bytes(content)
     result = fit(recipe, tmp_path / "run", resume=True)
     whole = fit(recipe, tmp_path / "whole").folder
     assert weights_of(result.folder / "last.pt") == weights_of(whole / "last.pt")

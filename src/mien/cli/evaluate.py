@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.markup import escape
 from rich.table import Table
@@ -20,12 +19,9 @@ from mien.cli.console import err, out, progress_bar
 from mien.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mien.data.manifest import Dataset
     from mien.evaluate.score import Scores
     from mien.spec import CropSpec
-    from mien.types import ImageArray
 
 __all__ = ["evaluate"]
 
@@ -43,7 +39,7 @@ def evaluate(
     answer: Annotated[str, typer.Option(help="Which answer of a file that gives several, by name.")] = "",
     truth: Annotated[str, typer.Option(help="label; or what FER+'s taggers said, by majority or plurality.")] = "label",
     views: Annotated[str, typer.Option(help="own: what the model does by itself; ten-crop: ten windows.")] = "own",
-    change: Annotated[str, typer.Option(help="cameras: re-cut, blur and relight each crop first (seeded).")] = "",
+    change: Annotated[str, typer.Option(help="cameras: re-cut, blur and relight each crop first.")] = "",
     detector: Annotated[str, typer.Option(help="For pictures that are not prepared: what finds the face.")] = "dlib",
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Where confusion matrix and per-sample table go.")
@@ -61,6 +57,7 @@ def evaluate(
     as well are reported apart.
     """
     from mien.data.manifest import SPLITS
+    from mien.evaluate.cameras import as_cameras
     from mien.evaluate.ensemble import VIEWS, Ensemble
     from mien.evaluate.report import Measurement, add_to_results, draw_confusion, read_results, write_confusion
     from mien.evaluate.score import predict_split, score, write_samples
@@ -80,7 +77,7 @@ def evaluate(
     with progress_bar("reading", unit="faces") as advance:
         table = predict_split(
             ensemble.predict, dataset, split, labels=ensemble.labels, crop=ensemble.crop, by=truth,
-            change=_changed(change), on_progress=advance,
+            change=as_cameras if change else None, on_progress=advance,
         )  # fmt: skip
     subsets = {"all": score(table)}
     if table.seen.any() and not table.seen.all():
@@ -114,14 +111,6 @@ def evaluate(
     )
     add_to_results(results, [(replace(template, subset=subset), scores) for subset, scores in subsets.items()])
     err.print(f"confusion matrix and per-sample table in {folder}; scores added to {results}", markup=False)
-
-
-def _changed(change: str) -> Callable[[ImageArray], ImageArray] | None:
-    """Return what crops go through first, the same in every run; None: nothing."""
-    from mien.evaluate.cameras import as_cameras
-
-    generator = np.random.default_rng(0)
-    return (lambda crops: as_cameras(crops, generator=generator)) if change else None
 
 
 def _sha256_of(dataset: Dataset) -> str:

@@ -67,7 +67,7 @@ def quantise(
     faces: Annotated[int, typer.Option(min=1, help="Training crops that decide the range of each map.")] = 512,
     seed: Annotated[int, typer.Option(min=0, help="Of the choice of those.")] = 0,
 ) -> None:
-    """Write an 8-bit copy of a model: a quarter of the size of fp32, and faster; and tell how often the two agree.
+    """Write a copy of a model that computes its convolutions in 8 bits, and tell how often the two agree.
 
     Example: mien models quantise .runs/mien/model.onnx --data data/fer2013 --out mien.onnx
     """
@@ -75,10 +75,12 @@ def quantise(
 
     from mien.classify import Classifier
     from mien.data.manifest import read
-    from mien.errors import DataError
+    from mien.errors import DataError, InputError
     from mien.preprocess import enhance
     from mien.train.quantise import quantise as write_quantised
 
+    if out_path.resolve() == model.resolve():
+        raise InputError(f"{out_path}: is the model itself; name another file with --out")
     dataset = read(data)
     crop = Classifier.load(model).spec.crop
     if dataset.manifest.crop.geometry != crop.geometry:

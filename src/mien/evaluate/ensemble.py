@@ -36,14 +36,17 @@ class Ensemble:
         """Return the ensemble of shipped models' names or ONNX files.
 
         answer: which of each file's answers, see `Classifier.load`.  views: "own", what each model does by itself, or
-        "ten-crop".  Raises ModelError where one cannot be loaded, InputError where they have not the same labels or
-        read other crops.
+        "ten-crop".  Raises ModelError where one cannot be loaded, InputError where they have not the same answer
+        and labels, or read other crops.
         """
         members = [Classifier.load(model, answer=answer) for model in models]
         first = members[0].spec
         for model, member in zip(models, members, strict=True):
-            if (member.spec.labels, member.spec.crop) != (first.labels, first.crop):
+            if member.spec.labels != first.labels or member.spec.crop.pixels != first.crop.pixels:
                 raise InputError(f"{model} has other labels or reads other crops than {models[0]}: no average of both")
+            if member.answer != members[0].answer:
+                answers = f"{model} answers as {member.answer!r}, {models[0]} as {members[0].answer!r}"
+                raise InputError(f"{answers}; --answer names one for all")
         return cls(
             name="+".join(member.spec.name for member in members),
             labels=first.labels,

@@ -14,6 +14,7 @@ from mien.train.config import Recipe
 __all__ = [
     "HEADS",
     "PEOPLE",
+    "SMALLEST_SHARE",
     "Answer",
     "Head",
     "HeadAnswer",

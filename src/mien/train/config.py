@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 
+LONGEST_NAME = 200  # bytes of a run's name, which is a folder's, with room for what stands beside it
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -168,7 +169,7 @@ class Recipe:
             "augment.mixup": 0 <= augment.mixup < math.inf,
             "stop.patience": self.stop.patience >= 0,
             "teacher.weight": 0 <= teacher.weight <= 1,
-            "teacher.temperature": 0 < teacher.temperature < math.inf,
+            "teacher.temperature": 0.1 <= teacher.temperature < math.inf,
             "people.fer2013_share": 0 <= self.people.fer2013_share <= 1,
             "people.logit_adjustment": 0 <= self.people.logit_adjustment < math.inf,
         }
@@ -180,7 +181,8 @@ class Recipe:
 
 def _is_plain_name(name: str) -> bool:
     """Return whether a name can be that of a folder beside others."""
-    return name.isprintable() and name not in ("", ".", "..") and not set(name) & set("/\\")
+    short = len(name.encode("utf-8", "replace")) <= LONGEST_NAME
+    return short and name.isprintable() and name not in ("", ".", "..") and not set(name) & set("/\\")
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -216,7 +218,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         place: Any = fields
         for table in tables:
             place = place.get(table) if isinstance(place, dict) else None
-        if not equals or not isinstance(place, dict):
+        if not equals or not isinstance(place, dict) or key == "name":
             raise RecipeError(f"setting {setting!r}: expected KEY=VALUE with a key of a recipe, as augment.mixup=0.4")
         try:
             place[last] = tomllib.loads(f"value = {value}")["value"]

@@ -24,14 +24,14 @@ from mien.train import checkpoint
 from mien.train.answers import HEADS, count_logits, make_answers
 from mien.train.augment import augment, mix
 from mien.train.average import update_average
-from mien.train.config import Recipe, dumps, read_recipe
+from mien.train.config import Recipe, dumps
 from mien.train.curves import Row, draw_curves, write_log
 from mien.train.dataset import TrainingData, load
 from mien.train.devices import autocast, find_device, find_layout
 from mien.train.models.registry import build
 from mien.train.network import Predictor, normalise, to_input
 from mien.train.schedule import learning_rate_at, size_at
-from mien.train.teach import load_teachers, teach, total_loss
+from mien.train.teach import hashes_of_teachers, load_teachers, teach, total_loss
 from mien.train.validate import asked, fit_temperature, mean_probabilities, predict_views
 
 __all__ = ["FitResult", "State", "fit", "judge", "start", "train_epoch"]
@@ -61,6 +61,7 @@ class State:
     averaged: nn.Module  # the network itself where no average is kept
     optimiser: torch.optim.Optimizer
     teachers: list[Classifier] = field(default_factory=list)
+    taught_by: list[str] = field(default_factory=list)  # their files' SHA-256
     rows: list[Row] = field(default_factory=list)
     best: Row | None = None
     strikes: int = 0  # epochs in a row that were worse than the best in accuracy and in loss
@@ -95,14 +96,17 @@ def fit(
     if last.is_file():
         _restore(state, recipe, data, folder)
     if not state.finished:
-        state.teachers = load_teachers(recipe, data.crop)
+        state.teachers, teachers = load_teachers(recipe, data.crop), hashes_of_teachers(recipe)
+        if state.rows and state.taught_by != teachers:
+            raise InputError(f"{folder}: its run had another teacher of that name; name another folder with --out")
+        state.taught_by = teachers
     _prepare(folder, recipe)
     while not state.finished:
         row = _run_epoch(state, recipe, data, where, on_batch)
         state.rows.append(row)
         state.finished = judge(state, recipe, row)
         if row is state.best:
-            _save_best(folder, recipe, data, state.averaged, row)
+            _save_best(folder, recipe, data, state, row)
         if state.finished:
             _calibrate(folder, recipe, data, where)
         write_log(folder / "log.csv", state.rows)
@@ -110,7 +114,7 @@ def fit(
         _save_last(folder, recipe, data, state)  # the last: from here on the epoch counts
         if on_epoch:
             on_epoch(row)
-    if read_recipe(folder / "recipe.toml").people != recipe.people:
+    if checkpoint.load(folder / "best.pt")["recipe"]["people"] != dataclasses.asdict(recipe.people):
         _calibrate(folder, recipe, data, where)
         write_text(folder / "recipe.toml", dumps(recipe))
     assert state.best is not None
@@ -179,6 +183,7 @@ def _restore(state: State, recipe: Recipe, data: TrainingData, folder: Path) -> 
         state.optimiser.load_state_dict(content["optimiser"])
         state.rows = content["rows"]
         state.best, state.strikes, state.finished = content["best"], content["strikes"], content["finished"]
+        state.taught_by = content["taught_by"]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"{folder / 'last.pt'}: holds no run to go on with ({checkpoint.first_line(error)})"
@@ -298,13 +303,14 @@ def _specs(recipe: Recipe, data: TrainingData, temperatures: Mapping[str, float]
     return specs
 
 
-def _save_best(folder: Path, recipe: Recipe, data: TrainingData, network: nn.Module, row: Row) -> None:
+def _save_best(folder: Path, recipe: Recipe, data: TrainingData, state: State, row: Row) -> None:
     """Write best.pt: the weights that were validated, with what export needs."""
     content = {
         "recipe": dataclasses.asdict(recipe),
         "specs": _specs(recipe, data, {}),
         "prior": data.prior.tolist(),
-        "weights": network.state_dict(),
+        "weights": state.averaged.state_dict(),
+        "taught_by": state.taught_by,
         "epoch": row["epoch"],
         "val_accuracy": row["val_accuracy"],
     }
@@ -316,6 +322,7 @@ def _save_last(folder: Path, recipe: Recipe, data: TrainingData, state: State) -
     content = {
         "recipe": dataclasses.asdict(recipe),
         "data": data.manifest_sha256,
+        "taught_by": state.taught_by,
         "weights": state.network.state_dict(),
         "averaged": state.averaged.state_dict(),
         "optimiser": state.optimiser.state_dict(),

@@ -8,14 +8,22 @@ from torch import Tensor
 
 from mien.classify import Classifier
 from mien.errors import ModelError, RecipeError
+from mien.files import sha256_of
 from mien.spec import CropSpec
-from mien.train.answers import HEADS, Head
+from mien.train.answers import HEADS, SMALLEST_SHARE, Head
 from mien.train.config import Recipe
 from mien.train.losses import cross_entropy, distillation, widen
+from mien.weights import catalogue
 
-__all__ = ["load_teachers", "teach", "total_loss"]
+__all__ = ["hashes_of_teachers", "load_teachers", "teach", "total_loss"]
 
-SMALLEST_SHARE = 1e-6  # below it a probability's logarithm says nothing
+
+def hashes_of_teachers(recipe: Recipe) -> list[str]:
+    """Return the SHA-256 of each file that a recipe learns from.  RecipeError where one is not there."""
+    try:
+        return [sha256_of(catalogue.find(model)[0]) for model in recipe.teacher.models]
+    except ModelError as error:
+        raise RecipeError(f"recipe {recipe.name!r}: its teacher cannot be used: {error}") from error
 
 
 def load_teachers(recipe: Recipe, crop: CropSpec) -> list[Classifier]:
@@ -31,8 +39,7 @@ def load_teachers(recipe: Recipe, crop: CropSpec) -> list[Classifier]:
             raise RecipeError(f"recipe {recipe.name!r}: its teacher cannot be used: {error}") from error
         if missing := [head.name for head in HEADS[recipe.data.labels] if head.name not in teacher.answers]:
             raise RecipeError(f"recipe {recipe.name!r}: its teacher {model} has no head {missing[0]}")
-        seen = teacher.spec.crop
-        if (seen.geometry, seen.contrast) != (crop.geometry, crop.contrast):
+        if teacher.spec.crop.pixels != crop.pixels:
             raise RecipeError(f"recipe {recipe.name!r}: its teacher {model} reads other crops")
         teachers.append(teacher)
     return teachers
@@ -50,8 +57,8 @@ def teach(teachers: list[Classifier], heads: tuple[Head, ...], inputs: Tensor, t
     said = []
     for teacher in teachers:
         answers = teacher.predict_answers(pixels, [head.name for head in heads])
-        shares = [torch.from_numpy(answer).clamp(min=SMALLEST_SHARE) ** (1 / temperature) for answer in answers]
-        said.append(torch.cat([share / share.sum(dim=1, keepdim=True) for share in shares], dim=1))
+        scores = [torch.from_numpy(answer).clamp(min=SMALLEST_SHARE).log() / temperature for answer in answers]
+        said.append(torch.cat([torch.softmax(score, dim=1) for score in scores], dim=1))
     return torch.stack(said).mean(dim=0).to(inputs.device)
 
 

@@ -19,9 +19,8 @@ class Attention(nn.Module):
     def __init__(self, channels: int) -> None:
         """Build it for so many channels.  Source: Hu et al. 2018, "Squeeze-and-Excitation Networks"."""
         super().__init__()
-        self.scale = nn.Sequential(
-            nn.Linear(channels, channels // 8), nn.ReLU(), nn.Linear(channels // 8, channels), nn.Sigmoid()
-        )
+        fewer = max(1, channels // 8)
+        self.scale = nn.Sequential(nn.Linear(channels, fewer), nn.ReLU(), nn.Linear(fewer, channels), nn.Sigmoid())
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the maps (N, C, H, W), scaled."""
