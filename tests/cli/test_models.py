@@ -148,6 +148,16 @@ def test_a_model_becomes_an_8_bit_one_and_it_is_told_how_often_the_two_agree(
     assert [path.name for path in out_path.parent.iterdir()] == ["int8.onnx"]
 
 
+def test_a_model_is_not_overwritten_by_its_8_bit_copy(
+    run: Run, make_dataset: MakeDataset, make_convolving: MakeModel
+) -> None:
+    model = make_convolving()
+    before = model.read_bytes()
+    told = one_line(run("quantise", model, "--data", make_dataset(), "--out", model.parent / "." / model.name))
+    assert "is the model itself" in told
+    assert model.read_bytes() == before
+
+
 def test_training_crops_alone_decide_the_ranges_and_the_seed_which(
     run: Run, make_dataset: MakeDataset, make_convolving: MakeModel, tmp_path: Path
 ) -> None:

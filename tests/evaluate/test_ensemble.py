@@ -92,3 +92,15 @@ def test_models_of_other_labels_or_other_crops_are_refused(
     first, second = make_model("a.onnx"), make_model("b.onnx", spec=spec.dumps())
     with pytest.raises(InputError, match=r"b\.onnx has other labels or reads other crops than .*a\.onnx"):
         Ensemble.load([first, first, second])
+
+
+def test_unlike_answers_of_two_files_are_not_averaged(make_model: MakeModel) -> None:
+    paths = [make_model("a.onnx", answers=("people", "fer2013")), make_model("b.onnx", answers=("fer2013",))]
+    with pytest.raises(InputError, match=r"b\.onnx answers as 'fer2013', .*a\.onnx as 'people'; --answer names one"):
+        Ensemble.load(paths)
+    assert Ensemble.load(paths, answer="fer2013").labels == FER2013
+
+
+def test_what_happens_inside_the_networks_may_differ(make_model: MakeModel) -> None:
+    paths = [make_model(f"{way}.onnx", crop=CropSpec(normalisation=way)) for way in ("fixed", "per_crop")]
+    assert Ensemble.load(paths).labels == FER2013

@@ -33,7 +33,7 @@ SHARES = st.floats(0, 1, exclude_max=True)
 NUMBERS = st.lists(st.integers(1, 10**9), max_size=4).map(tuple)
 RECIPES = st.builds(
     Recipe,
-    name=st.text(st.characters(categories=["L", "N", "P"], exclude_characters="/\\."), min_size=1),
+    name=st.text(st.characters(categories=["L", "N", "P"], exclude_characters="/\\."), min_size=1, max_size=50),
     licence=TEXTS,
     seed=st.integers(0, 2**32 - 1),
     mirror=st.booleans(),
@@ -263,6 +263,8 @@ def test_settings_are_changed_as_toml_and_stand_behind_the_name() -> None:
         ("seed=" + "[" * 5000, "seed is "),
         ("augment=3", "augment is 3; expected a table"),
         ("seed=3\nmirror=false", "out of range: name"),
+        ("name=other", "expected KEY=VALUE"),
+        ("licence=" + "long " * 50, "out of range: name"),
     ],
     ids=lambda text: text[:20],
 )

@@ -116,7 +116,6 @@ def fit(
             on_epoch(row)
     if checkpoint.load(folder / "best.pt")["recipe"]["people"] != dataclasses.asdict(recipe.people):
         _calibrate(folder, recipe, data, where)
-        write_text(folder / "recipe.toml", dumps(recipe))
     assert state.best is not None
     return FitResult(
         folder=folder,
@@ -159,8 +158,7 @@ def _prepare(folder: Path, recipe: Recipe) -> None:
     for name in (*FILES, "model.onnx"):
         for unfinished in folder.glob(f".{name}.*"):
             unfinished.unlink(missing_ok=True)
-    if not (folder / "last.pt").is_file():
-        write_text(folder / "recipe.toml", dumps(recipe))
+    write_text(folder / "recipe.toml", dumps(recipe))
 
 
 def _restore(state: State, recipe: Recipe, data: TrainingData, folder: Path) -> None:
