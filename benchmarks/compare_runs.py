@@ -2,8 +2,8 @@
 
     python benchmarks/compare_runs.py .runs [--start "mien"]
 
-Runs whose names differ in the seed alone are one line: mean, standard deviation and number of seeds, of the accuracy of
-the best epoch (of each head where there are several), best mean first.
+Runs that are not at their end are left out.  Those whose names differ in the seed alone are one line: mean, standard
+deviation and number of seeds, of the accuracy of the best epoch (of each head where there are several), best first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
             name = read_recipe(folder / "recipe.toml").name
         except RecipeError:
             continue
-        if name.startswith(options.start) and (folder / "log.csv").is_file():
+        if name.startswith(options.start) and (folder / "model.onnx").is_file():
             found[re.sub(r" seed=\d+$", "", name)].append(best_epoch(folder / "log.csv"))
     for name, bests in sorted(found.items(), key=lambda item: -mean(item[1], "val_accuracy")):
         columns = [column for column in bests[0] if column.startswith("val_accuracy")]

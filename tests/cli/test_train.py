@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from mien.train.checkpoint import load_predictor
 from mien.train.config import read_recipe
 
 MakeDataset = Callable[..., Path]
+MakeModel = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]
 
 RECIPE = """
@@ -231,6 +233,10 @@ def test_a_bad_recipe_among_several_is_told_before_any_is_trained(
     assert "two recipes are named 'short'" in one_line(run(good, same, *options))
     assert "two recipes are named 'short seed=1'" in one_line(run(good, *options, "--seed", "1", "--seed", "1"))
     assert "out of range: augment.mixup" in one_line(run(good, *options, "--set", "augment.mixup=-1"))
+    pupil = write_recipe(tmp_path, name="pupil", file="pupil.toml")
+    taught = f"teacher.models=['{tmp_path / 'runs' / 'short' / 'model.onnx'}']"
+    told = one_line(run(pupil, *options, "--set", taught))
+    assert "its teacher cannot be used" in told
     assert not (tmp_path / "runs").exists()
 
 
@@ -261,3 +267,16 @@ def test_a_loss_that_is_no_number_is_one_line(
     monkeypatch.setattr(fit_module, "train_epoch", lambda *_: (float("nan"), 7))
     told = run(write_recipe(tmp_path), "--data", make_dataset(val=7), "--out", tmp_path / "runs")
     assert "recipe 'short': the loss in epoch 1 is nan in training" in one_line(told)
+
+
+def test_a_teacher_may_be_made_by_an_earlier_recipe_of_the_same_command(
+    make_dataset: MakeDataset, make_model: MakeModel, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model()
+    monkeypatch.setattr(export_module, "export", lambda _, out: shutil.copy(model, out))
+    teacher, pupil = write_recipe(tmp_path), tmp_path / "pupil.toml"
+    path = tmp_path / "runs" / "short" / "model.onnx"
+    pupil.write_text(RECIPE.format(name="pupil", epochs=1) + f"\n[teacher]\nmodels = ['{path}']\n")
+    code, out, _ = run(teacher, pupil, "--data", make_dataset(), "--out", tmp_path / "runs")
+    assert code == 0
+    assert [line.partition(":")[0] for line in out.splitlines()] == ["short", "pupil"]

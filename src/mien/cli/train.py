@@ -51,12 +51,25 @@ def train(
     names = [recipe.name for recipe in wanted]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"two recipes are named {twice[0]!r} and would share a folder; rename one")
+    _check_teachers(wanted, out_dir, resume=resume)
     where = find_device(device)
     err.print(f"computing on {describe(where)} in {str(find_precision(where)).removeprefix('torch.')}", markup=False)
     for recipe in wanted:
         if data:
             recipe = replace(recipe, data=replace(recipe.data, manifests=tuple(str(folder) for folder in data)))
         _run(recipe, out_dir / recipe.name, resume=resume, device=device)
+
+
+def _check_teachers(recipes: list[Recipe], out_dir: Path, *, resume: bool) -> None:
+    """Raise RecipeError, now and not hours later, where a teacher is not there and no earlier recipe makes it."""
+    from mien.train.teach import hashes_of_teachers
+
+    made: set[Path] = set()
+    for recipe in recipes:
+        there = tuple(model for model in recipe.teacher.models if Path(model).resolve() not in made)
+        if not (resume and (out_dir / recipe.name / "last.pt").is_file()):  # a finished run needs its teacher no more
+            hashes_of_teachers(replace(recipe, teacher=replace(recipe.teacher, models=there)))
+        made.add((out_dir / recipe.name / "model.onnx").resolve())
 
 
 def _run(recipe: Recipe, folder: Path, *, resume: bool, device: str) -> None:

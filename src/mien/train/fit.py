@@ -158,7 +158,9 @@ def _prepare(folder: Path, recipe: Recipe) -> None:
     for name in (*FILES, "model.onnx"):
         for unfinished in folder.glob(f".{name}.*"):
             unfinished.unlink(missing_ok=True)
-    write_text(folder / "recipe.toml", dumps(recipe))
+    path, text = folder / "recipe.toml", dumps(recipe)
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_text(path, text)
 
 
 def _restore(state: State, recipe: Recipe, data: TrainingData, folder: Path) -> None:
