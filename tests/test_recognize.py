@@ -221,3 +221,10 @@ def test_smiling_people_of_photographs_are_read_as_happy(shipped: Recognizer, sh
     scenes = shared / "data" / "scenes"
     for readings in shipped.read_many([scenes / "one-face.jpg", scenes / "one-man-480p.jpg"]):
         assert [reading.expression for reading in readings] == ["happy"]
+
+
+def test_another_answer_of_a_file_is_read_where_it_is_asked_for(make_model: MakeModel, portrait: Path) -> None:
+    model = make_model(answers=("people", "ferplus"))
+    main, other = (Recognizer.load(model, answer=answer, detector="none").read(portrait) for answer in ("", "ferplus"))
+    assert "contempt" not in main[0].probabilities
+    assert "contempt" in other[0].probabilities

@@ -33,14 +33,20 @@ class Recognizer:
 
     @classmethod
     def load(
-        cls, model: str | Path = catalogue.DEFAULT, *, detector: str = "dlib", min_face_px: float | None = None
+        cls,
+        model: str | Path = catalogue.DEFAULT,
+        *,
+        answer: str = "",
+        detector: str = "dlib",
+        min_face_px: float | None = None,
     ) -> Recognizer:
         """Return the recognizer of a model's name or file and a detector's name; nothing is downloaded.
 
+        answer: which of a file's answers, see `Classifier.load`.
         detector: "dlib", "none" (each picture is one face) or "yunet:FILE".  min_face_px: smallest face to look for.
         Raises ModelError or InputError where one of them is not to be had.
         """
-        return cls(make_detector(detector, min_face_px=min_face_px), Classifier.load(model))
+        return cls(make_detector(detector, min_face_px=min_face_px), Classifier.load(model, answer=answer))
 
     def read(self, source: Source) -> list[Reading]:
         """Return a reading for each face of a picture, the largest face first; [] where there is none.

@@ -506,7 +506,16 @@ def test_help_shows_an_example_and_every_option(run: Run) -> None:
     told = run("recognize", "--help")
     assert told.code == 0
     assert "Example: mien recognize " in told.out
-    for option in ("--format", "--out", "--annotate", "--model", "--detector", "--min-face", "--blur-faces"):
+    for option in (
+        "--format",
+        "--out",
+        "--annotate",
+        "--model",
+        "--answer",
+        "--detector",
+        "--min-face",
+        "--blur-faces",
+    ):
         assert option in told.out
 
 

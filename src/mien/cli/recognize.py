@@ -49,6 +49,7 @@ def recognize(
         Path | None, typer.Option(help="Write copies with the readings drawn in to this folder.")
     ] = None,
     model: Annotated[str, typer.Option(help="A shipped model's name, or an ONNX file.")] = catalogue.DEFAULT,
+    answer: Annotated[str, typer.Option(help="Which answer of a file that gives several, by name.")] = "",
     detector: Annotated[str, typer.Option(help=f"What finds the faces: {DETECTORS}.")] = "dlib",
     min_face: Annotated[float | None, typer.Option(help="Smallest face to look for, in pixels.")] = None,
     blur_faces: Annotated[
@@ -66,7 +67,7 @@ def recognize(
     if blur_faces and annotate is None:
         raise InputError("--blur-faces is for the copies that --annotate DIR writes; name a folder")
     kind, target = _output(fmt, out_path)
-    recognizer = Recognizer.load(model, detector=detector, min_face_px=min_face)
+    recognizer = Recognizer.load(model, answer=answer, detector=detector, min_face_px=min_face)
     pictures, left_out = _pictures(paths, annotate)
     copies = _copies(pictures, annotate) if annotate else {}
     bad: dict[Source, ImageError] = {}
