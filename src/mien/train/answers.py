@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -55,19 +56,19 @@ def count_logits(recipe: Recipe) -> int:
     return sum(len(head.labels) for head in HEADS[recipe.data.labels])
 
 
-class Answer(nn.Module):
+class Answer(nn.Module, ABC):
     """Logits of all heads (..., columns) to probabilities (..., labels)."""
 
     labels: tuple[str, ...]
     temperature: float = 1.0  # divides the scores
 
+    @abstractmethod
     def scores(self, logits: Tensor) -> Tensor:
         """Return what the softmax is taken of, (..., labels)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def expected(self, targets: Tensor) -> Tensor:
         """Return the distributions (N, labels) that targets (N, columns) ask for; zeros in rows that ask for none."""
-        raise NotImplementedError
 
     def forward(self, logits: Tensor) -> Tensor:
         """Return probabilities (..., labels) (the paper, equation 5)."""

@@ -339,11 +339,11 @@ def _calibrate(folder: Path, recipe: Recipe, data: TrainingData, device: torch.d
     content = checkpoint.load(folder / "best.pt")
     predictor, _, _ = checkpoint.load_predictor(folder / "best.pt")
     views = predict_views(predictor.to(device), data.val, device, mirror=recipe.mirror)
-    temperatures: dict[str, float] = {}
+    answers = make_answers(recipe, torch.from_numpy(data.prior), {})
     # The joined answer comes first by name and last here: it is made of the others at their temperatures.
-    for name in reversed(make_answers(recipe, torch.from_numpy(data.prior), {})):
-        answer = make_answers(recipe, torch.from_numpy(data.prior), temperatures)[name]
+    for answer in reversed(answers.values()):
         rows, expected = asked(answer, data.val)
-        temperatures[name] = fit_temperature(views[:, rows], expected, answer)
+        answer.temperature = fit_temperature(views[:, rows], expected, answer)
+    temperatures = {name: answer.temperature for name, answer in answers.items()}
     fields = {**content, "recipe": dataclasses.asdict(recipe), "specs": _specs(recipe, data, temperatures)}
     checkpoint.save(folder / "best.pt", fields)

@@ -6,9 +6,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["COSINE_SCALE", "CosineLinear", "convolution", "full_connection", "initialise", "last_layer"]
+from mien.errors import RecipeError
+
+__all__ = ["COSINE_SCALE", "CosineLinear", "check_stages", "convolution", "full_connection", "initialise", "last_layer"]
 
 COSINE_SCALE = 16.0  # ArcFace's 64 is for many thousand classes; with ten, logits of 16 and -16 say all there is to say
+
+
+def check_stages(
+    widths: tuple[int, ...], depths: tuple[int, ...], *, size_px: int, halvings: int, least_px: int
+) -> None:
+    """Raise RecipeError where widths and depths are not of one length, or a crop halved so often has too few pixels."""
+    if len(widths) != len(depths):
+        raise RecipeError(f"{len(widths)} widths for {len(depths)} depths; expected one of each a stage")
+    if size_px >> halvings < least_px:
+        raise RecipeError(f"{len(widths)} stages leave too little of crops of {size_px} pixels")
 
 
 def convolution(

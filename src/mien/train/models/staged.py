@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from mien.errors import RecipeError
-from mien.train.models.layers import convolution, initialise, last_layer
+from mien.train.models.layers import check_stages, convolution, initialise, last_layer
 
 __all__ = ["Staged"]
 
@@ -42,10 +41,7 @@ class Staged(nn.Module):
         Raises RecipeError where widths and depths are not of one length, or leave nothing of the crops.
         """
         super().__init__()
-        if len(widths) != len(depths):
-            raise RecipeError(f"{len(widths)} widths for {len(depths)} depths; expected one of each a stage")
-        if not size_px >> len(widths):
-            raise RecipeError(f"{len(widths)} stages leave nothing of crops of {size_px} pixels")
+        check_stages(widths, depths, size_px=size_px, halvings=len(widths), least_px=1)
         layers = [*convolution(channels, STEM, 3, padding=1, batch_norm=batch_norm), nn.MaxPool2d(2)]
         inputs = STEM
         for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):

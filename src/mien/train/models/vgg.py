@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from mien.errors import RecipeError
-from mien.train.models.layers import convolution, full_connection, initialise
+from mien.train.models.layers import check_stages, convolution, full_connection, initialise
 
 __all__ = ["Vgg"]
 
@@ -36,10 +35,7 @@ class Vgg(nn.Module):
         widths, depths: channels and convolutions of each stage.  Raises RecipeError where they are not of one length.
         """
         super().__init__()
-        if len(widths) != len(depths):
-            raise RecipeError(f"vgg: {len(widths)} widths for {len(depths)} depths; expected one of each a stage")
-        if size_px >> len(widths) - 1 < GRID:
-            raise RecipeError(f"vgg: {len(widths)} stages leave too little of crops of {size_px} pixels")
+        check_stages(widths, depths, size_px=size_px, halvings=len(widths) - 1, least_px=GRID)
         layers: list[nn.Module] = []
         inputs = channels
         for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
