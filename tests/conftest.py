@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ SHARED = ROOT.parent / "shared"
 
 MakeModel = Callable[..., Path]
 MakeDataset = Callable[..., Path]
+MakeCheckpoint = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -148,3 +150,40 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
 def portrait() -> Path:
     """Return a photograph of one frontal face that the repository holds."""
     return ROOT / "examples" / "astronaut.jpg"
+
+
+@pytest.fixture
+def make_checkpoint(tmp_path: Path) -> MakeCheckpoint:
+    """Return a function that writes a best.pt of a small network of the zoo, weights drawn, nothing trained."""
+
+    def make(name: str, *, labels: str = "label") -> Path:
+        import torch  # here, so that tests which need no torch do not wait for it
+
+        from mien.train import checkpoint
+        from mien.train.answers import count_logits, make_answers
+        from mien.train.config import DataConfig, ModelConfig, Recipe
+        from mien.train.models.registry import build
+
+        widths, depths = ((), ()) if name == "paper-cnn" else ((4, 8), (2, 2) if name == "vgg" else (1, 1))
+        recipe = Recipe(
+            "made",
+            data=DataConfig(labels=labels),
+            model=ModelConfig(name, dropout=0.0, batch_norm=True, widths=widths, depths=depths),
+        )
+        crop = CropSpec(normalisation="per_crop")
+        torch.manual_seed(0)
+        network = build(recipe.model, labels=count_logits(recipe), crop=crop)
+        prior = torch.full((7,), 1 / 7)
+        specs = {
+            key: ModelSpec(f"made-{key}", answer.labels, crop, 1.0, True, "MIT", "0" * 64).dumps()
+            for key, answer in make_answers(recipe, prior, {}).items()
+        }
+        content = {
+            "recipe": dataclasses.asdict(recipe), "specs": specs, "prior": prior.tolist(),
+            "weights": network.state_dict(),
+        }  # fmt: skip
+        path = tmp_path / f"{name}.pt"
+        checkpoint.save(path, content)
+        return path
+
+    return make

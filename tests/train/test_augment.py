@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from mien.train.augment import _sample, augment, mix
+from mien.evaluate.cameras import BLUR_PX, GAMMA, NOISE, SIDELIGHT
+from mien.train.augment import _blur, _sample, degrade, mix, move
 from mien.train.config import AugmentConfig
 
 NOTHING = AugmentConfig(rotation_deg=0, shift=0, zoom=0, flip=False, brightness=0, contrast=0, erase=0)
-EVERYTHING = AugmentConfig(rotation_deg=30, shift=0.2, zoom=0.3, flip=True, brightness=0.3, contrast=0.5, erase=0.5)
+EVERYTHING = AugmentConfig(
+    rotation_deg=30, shift=0.2, zoom=0.3, flip=True, brightness=0.3, contrast=0.5, camera=0.5, erase=0.5
+)
 SIDE = 48
 MANY = 400
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def augment(crops: Tensor, config: AugmentConfig, *, generator: torch.Generator) -> Tensor:
+    """Return crops changed in every way but mixed."""
+    return degrade(move(crops, config, generator=generator), config, generator=generator)
 
 
 def noise(count: int = 8, channels: int = 1) -> Tensor:
@@ -83,6 +93,7 @@ def test_the_generator_alone_decides() -> None:
         replace(NOTHING, zoom=0.2),
         replace(NOTHING, brightness=0.1),
         replace(NOTHING, contrast=0.3),
+        replace(NOTHING, camera=1),
         replace(NOTHING, erase=1),
     ],
 )
@@ -97,7 +108,7 @@ def test_each_kind_changes_every_crop_of_a_batch_in_its_own_way(config: AugmentC
 
 def test_the_channels_of_a_crop_move_together() -> None:
     crops = noise(6).expand(6, 3, SIDE, SIDE)
-    changed = augment(crops, replace(EVERYTHING, erase=1), generator=seeded())
+    changed = augment(crops, replace(EVERYTHING, camera=0, erase=1), generator=seeded())
     assert torch.equal(changed[:, 0], changed[:, 1])
     assert torch.equal(changed[:, 0], changed[:, 2])
 
@@ -170,6 +181,40 @@ def test_erasing_hides_one_rectangle_of_2_to_25_percent_as_often_as_it_says() ->
             torch.testing.assert_close(crop[0][mask], before.mean().expand(int(mask.sum())), atol=1e-5, rtol=0)
 
 
+def test_another_camera_takes_as_many_as_it_says_and_leaves_the_others_alone() -> None:
+    crops = noise(MANY)
+    changed = augment(crops, replace(NOTHING, camera=0.3), generator=seeded())
+    touched = (changed != crops).any(dim=(1, 2, 3))
+    assert 0.22 < float(touched.float().mean()) < 0.38
+    assert (changed != crops)[touched].float().mean() > 0.9, "a crop is changed as a whole"
+
+
+def test_another_camera_exposes_lights_and_grains_a_flat_crop_within_its_bounds() -> None:
+    changed = augment(torch.full((MANY, 1, SIDE, SIDE), 0.5), replace(NOTHING, camera=1), generator=seeded())[:, 0]
+    exposure = changed.mean(dim=(1, 2)).log() / math.log(0.5)
+    assert float(exposure.log().abs().max()) == pytest.approx(GAMMA, abs=0.02)
+    assert 0.4 < float((exposure > 1).float().mean()) < 0.6
+    place = torch.linspace(-1, 1, SIDE)
+    relative = changed / changed.mean(dim=(1, 2), keepdim=True)
+    slopes = [(relative.mean(dim=axis) * place).sum(dim=1) / (place**2).sum() for axis in (1, 2)]
+    steepest = torch.hypot(*slopes)
+    assert float(steepest.min()) < 0.02
+    assert float(steepest.max()) == pytest.approx(SIDELIGHT, abs=0.02)
+    plane = 1 + slopes[0][:, None, None] * place + slopes[1][:, None, None] * place[:, None]
+    grain = (changed - plane * changed.mean(dim=(1, 2), keepdim=True)).std(dim=(1, 2)) * 255
+    assert float(grain.min()) < 0.1
+    assert float(grain.max()) == pytest.approx(NOISE, rel=0.06)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_blur_is_opencvs(channels: int) -> None:
+    crops, deviation = noise(20, channels), torch.linspace(0.05, BLUR_PX, 20)
+    blurred = _blur(crops, deviation)
+    for crop, sigma, found in zip(crops, deviation, blurred, strict=True):
+        planes = [cv2.GaussianBlur(p.numpy(), (7, 7), float(sigma), borderType=cv2.BORDER_REPLICATE) for p in crop]
+        np.testing.assert_allclose(found.numpy(), planes, atol=1e-5)
+
+
 def test_what_moves_in_from_outside_repeats_the_edge() -> None:
     crops = torch.full((50, 1, SIDE, SIDE), 0.7)
     moved = augment(crops, replace(NOTHING, rotation_deg=45, shift=0.4, zoom=0.5, flip=True), generator=seeded())
@@ -185,7 +230,7 @@ def test_edges_are_repeated_alike_where_the_device_does_not_know_how() -> None:
 
 def test_the_mean_crop_stays_where_it_was() -> None:
     """No kind pulls to one side: over many draws, position and brightness have no drift."""
-    config = replace(EVERYTHING, flip=False, erase=0, shift=0.1)
+    config = replace(EVERYTHING, flip=False, camera=0, erase=0, shift=0.1)
     found = centre(augment(spot(0, 0, 2000), replace(config, brightness=0, contrast=0), generator=seeded()))
     assert float(found.mean(dim=0).abs().max()) < 0.25
     lift = augment(torch.full((2000, 1, 4, 4), 0.5), replace(NOTHING, brightness=0.3), generator=seeded()).mean()

@@ -227,7 +227,7 @@ def test_a_run_goes_on_with_its_teacher_and_needs_it_no_more_at_its_end(
     assert fit(recipe, tmp_path / "run", resume=True) == result
 
 
-def test_teachers_see_the_pictures_as_the_pupil_does_at_their_own_size(
+def test_teachers_see_what_the_pupil_does_at_their_own_size_and_before_it_is_spoilt(
     make_dataset: MakeDataset,
     make_recipe: MakeRecipe,
     make_model: MakeModel,
@@ -245,11 +245,14 @@ def test_teachers_see_the_pictures_as_the_pupil_does_at_their_own_size(
     recipe = replace(
         recipe,
         model=ModelConfig("resnet", widths=(4,), depths=(1,)),
-        augment=replace(recipe.augment, brightness=0.5, mixup=0.4),
+        augment=replace(recipe.augment, rotation_deg=0, shift=0, zoom=0, flip=True, brightness=1, camera=1, mixup=0),
         teacher=TeacherConfig((str(make_model()),)),
     )
     fit(recipe, tmp_path / "run")
     (inputs,) = seen
     assert inputs.shape == (16, 1, 48, 48)
     crops = torch.from_numpy(np.array(read(recipe.data.manifests[0]).crops[:16]))
-    assert not any(torch.equal(picture, crop) for picture in inputs for crop in to_input(crops)), "they are unchanged"
+    choices = torch.cat([to_input(crops), to_input(crops).flip(3)])
+    nearest = (inputs[:, None] - choices).abs().amax(dim=(2, 3, 4)).min(dim=1)
+    assert float(nearest.values.max()) < 1e-4, "they are spoilt"
+    assert bool((nearest.indices >= 16).any()), "they are not moved"

@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from mien import __version__
-from mien.cli import data, evaluate, models, recognize, train
+from mien.cli import data, evaluate, explain, models, recognize, train
 from mien.cli.console import err, out
 from mien.errors import MienError
 
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.command("recognize")(recognize.recognize)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("explain")(explain.explain)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 

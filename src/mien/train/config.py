@@ -72,6 +72,7 @@ class AugmentConfig:
     flip: bool = True  # left and right, every second time
     brightness: float = 0.15  # added, of the range from black to white
     contrast: float = 0.2  # 0.2: from 1/1.2 to 1.2 times, about the crop's mean
+    camera: float = 0.0  # chance of blur, gamma, light from one side and noise, as far as evaluate/cameras.py goes
     erase: float = 0.0  # chance of a rectangle filled with grey (Zhong et al. 2020, "Random Erasing")
     mixup: float = 0.0  # a of Beta(a, a), by which two crops and their targets are mixed (Zhang et al. 2018); 0: never
 
@@ -165,6 +166,7 @@ class Recipe:
             "augment.zoom": 0 <= augment.zoom < 1,
             "augment.brightness": 0 <= augment.brightness <= 1,
             "augment.contrast": 0 <= augment.contrast < 10,
+            "augment.camera": 0 <= augment.camera <= 1,
             "augment.erase": 0 <= augment.erase <= 1,
             "augment.mixup": 0 <= augment.mixup < math.inf,
             "stop.patience": self.stop.patience >= 0,

@@ -22,7 +22,7 @@ from mien.metrics import log_loss
 from mien.spec import CropSpec, ModelSpec
 from mien.train import checkpoint
 from mien.train.answers import HEADS, count_logits, make_answers
-from mien.train.augment import augment, mix
+from mien.train.augment import degrade, mix, move
 from mien.train.average import update_average
 from mien.train.config import Recipe, dumps
 from mien.train.curves import Row, draw_curves, write_log
@@ -257,9 +257,10 @@ def train_epoch(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(config, step, steps)
         crops, targets = data.train.batch(order[number * config.batch_size : (number + 1) * config.batch_size])
-        inputs = augment(to_input(crops.to(device)), recipe.augment, generator=generator)
+        inputs = move(to_input(crops.to(device)), recipe.augment, generator=generator)
         inputs, targets = mix(inputs, targets.to(device), recipe.augment, generator=generator)
         taught = teach(state.teachers, heads, inputs, recipe.teacher.temperature) if state.teachers else None
+        inputs = degrade(inputs, recipe.augment, generator=generator)
         if side and side != inputs.shape[-1]:
             inputs = functional.interpolate(inputs, size=side, mode="bilinear", align_corners=False)
         inputs = normalise(inputs, data.crop).contiguous(memory_format=layout)

@@ -48,9 +48,9 @@ def load_teachers(recipe: Recipe, crop: CropSpec) -> list[Classifier]:
 def teach(teachers: list[Classifier], heads: tuple[Head, ...], inputs: Tensor, temperature: float) -> Tensor:
     """Return what teachers say, on average, of a batch, (N, columns), softened: each head's rows sum to 1.
 
-    inputs: (N, C, S, S) from 0 to 1, changed as the pupil sees them: a teacher that sees the very picture, and not the
-    one that it was changed from, teaches more (Beyer et al. 2022, "Knowledge distillation: A good teacher is patient
-    and consistent").
+    inputs: (N, C, S, S) from 0 to 1, moved and mixed as the pupil sees them: a teacher that sees the very crop, and not
+    the one that it was cut from, teaches more (Beyer et al. 2022, "Knowledge distillation: A good teacher is patient
+    and consistent"); what only spoils a picture (`augment.degrade`) is done afterwards.
     """
     crops = (inputs * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1)
     pixels = np.ascontiguousarray(crops.squeeze(3).numpy())
