@@ -172,6 +172,8 @@ OUT_OF_RANGE: list[tuple[str, list[Any]]] = [
     ("model.dropout", [-0.1, 1.0]),
     ("model.widths", [(0,), (64, -1)]),
     ("model.depths", [(0,), (2, -1)]),
+    ("model.kernels", [(0,), (3, -1)]),
+    ("model.nodes", [(0,), (64, -1)]),
     ("augment.rotation_deg", [-1.0, 181.0, float("nan")]),
     ("augment.shift", [-0.1, 1.0]),
     ("augment.zoom", [-0.1, 1.0]),

@@ -34,7 +34,7 @@ def test_a_recipe_is_named_as_its_file_and_survives_being_written(path: Path, tm
 def test_a_recipe_tells_at_its_head_how_it_is_run(path: Path) -> None:
     head = re.match(r"(#.*\n)+", path.read_text(encoding="utf-8"))
     assert head
-    assert f"mien train recipes/{path.name}" in head.group()
+    assert re.search(rf"mien (train|search) recipes/{path.name}", head.group())
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

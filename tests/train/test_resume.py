@@ -179,6 +179,18 @@ def test_a_run_goes_on_where_its_data_has_moved_to(
 
 
 @pytest.mark.usefixtures("tiny")
+def test_a_run_from_before_a_setting_was_thought_of_goes_on(
+    make_dataset: MakeDataset, tmp_path: Path, make_recipe: MakeRecipe
+) -> None:
+    recipe = make_recipe(make_dataset(), epochs=1)
+    first = fit(recipe, tmp_path / "run")
+    content = checkpoint.load(tmp_path / "run/last.pt")
+    del content["recipe"]["model"]["kernels"]
+    checkpoint.save(tmp_path / "run/last.pt", content)
+    assert fit(recipe, tmp_path / "run", resume=True) == first
+
+
+@pytest.mark.usefixtures("tiny")
 def test_a_last_checkpoint_that_is_damaged_or_of_another_kind_is_refused(
     make_dataset: MakeDataset, tmp_path: Path, make_recipe: MakeRecipe
 ) -> None:

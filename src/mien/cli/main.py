@@ -13,14 +13,14 @@ import typer
 from rich.text import Text
 
 from mien import __version__
-from mien.cli import data, evaluate, explain, models, recognize, train
+from mien.cli import data, evaluate, explain, models, recognize, search, train
 from mien.cli.console import err, out
 from mien.errors import MienError
 
 __all__ = ["app", "main"]
 
 #: Modules that only the extra brings.
-_EXTRAS = {"torch": "train", "onnx": "train", "onnxscript": "train", "matplotlib": "train", "scipy": "train"}
+_EXTRAS = dict.fromkeys(("torch", "onnx", "onnxscript", "matplotlib", "scipy", "optuna", "filelock"), "train")
 
 app = typer.Typer(
     name="mien",
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 app.command("recognize")(recognize.recognize)
 app.command("train")(train.train)
+app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
 app.command("explain")(explain.explain)
 app.add_typer(data.app, name="data")

@@ -17,6 +17,7 @@ from mien.errors import InputError, RecipeError
 from mien.spec import CONTRASTS, NORMALISATIONS
 
 __all__ = [
+    "SEARCH",
     "AugmentConfig",
     "DataConfig",
     "ModelConfig",
@@ -28,10 +29,13 @@ __all__ = [
     "dumps",
     "from_fields",
     "read_recipe",
+    "read_toml",
     "with_settings",
+    "with_values",
 ]
 
 
+SEARCH = "search"  # the section of a recipe's file that says what may be varied
 LONGEST_NAME = 200  # bytes of a run's name, which is a folder's, with room for what stands beside it
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
@@ -58,6 +62,8 @@ class ModelConfig:
     batch_norm: bool = False  # after each hidden layer; folded into it at export
     widths: tuple[int, ...] = ()  # channels of each stage; empty: the network's own
     depths: tuple[int, ...] = ()  # layers or blocks of each stage; empty: the network's own
+    kernels: tuple[int, ...] = ()  # size of each convolution of paper-cnn; empty: Table I's
+    nodes: tuple[int, ...] = ()  # of each hidden full connection of paper-cnn; empty: Table I's
     attention: bool = False  # squeeze-and-excitation in each residual block
     cosine: bool = False  # the last layer compares directions alone, as ArcFace's
 
@@ -149,6 +155,8 @@ class Recipe:
             "model.dropout": 0 <= self.model.dropout < 1,
             "model.widths": all(width >= 1 for width in self.model.widths),
             "model.depths": all(depth >= 1 for depth in self.model.depths),
+            "model.kernels": all(kernel >= 1 for kernel in self.model.kernels),
+            "model.nodes": all(count >= 1 for count in self.model.nodes),
             "optimiser.learning_rate": 0 < optimiser.learning_rate < math.inf,
             "optimiser.schedule": optimiser.schedule in ("cosine", "step", "constant"),
             "optimiser.momentum": 0 <= optimiser.momentum < 1,
@@ -188,15 +196,12 @@ def _is_plain_name(name: str) -> bool:
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """Return the recipe of a TOML file.  RecipeError names the file and the key that is missing, unknown or wrong."""
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            fields = tomllib.load(file)
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be read ({error.strerror}); expected a recipe") from error
-    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, a number of 5,000 digits, brackets without end
-        raise RecipeError(f"{path}: not TOML ({error})") from error
+    """Return the recipe of a TOML file.  RecipeError names the file and the key that is missing, unknown or wrong.
+
+    Its [search] section is left aside: `search_space.read_space` reads that.
+    """
+    path, fields = Path(path), read_toml(path)
+    fields.pop(SEARCH, None)
     try:
         recipe = _build(Recipe, fields, "")
     except InputError as error:
@@ -205,28 +210,51 @@ def read_recipe(path: str | Path) -> Recipe:
     return recipe
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a recipe's file.  RecipeError where it cannot be read or is not TOML."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror}); expected a recipe") from error
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, a number of 5,000 digits, brackets without end
+        raise RecipeError(f"{path}: not TOML ({error})") from error
+
+
 def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """Return a recipe with some settings changed and named behind its name, so that it gets a folder of its own.
 
     settings: texts such as "augment.mixup=0.4", the value as in TOML; a bare word counts as a text.
     Raises RecipeError where a setting is unknown, of the wrong kind or out of range.
     """
-    if not settings:
-        return recipe
-    fields = dataclasses.asdict(recipe)
+    values: dict[str, object] = {}
     for setting in settings:
         key, equals, value = (part.strip() for part in setting.partition("="))
+        if not equals or key == "name":
+            raise RecipeError(f"setting {setting!r}: expected KEY=VALUE with a key of a recipe, as augment.mixup=0.4")
+        try:
+            values[key] = tomllib.loads(f"value = {value}")["value"]
+        except (ValueError, RecursionError):  # not TOML, a number of 5,000 digits, brackets without end
+            values[key] = value
+    name = " ".join([recipe.name, *(setting.replace("/", "_").replace("\\", "_") for setting in settings)])
+    return with_values(recipe, values, name=name)
+
+
+def with_values(recipe: Recipe, values: Mapping[str, object], *, name: str) -> Recipe:
+    """Return a recipe under a name of its own with some values changed, each under its dotted key.
+
+    Raises RecipeError where a key is unknown, or a value of the wrong kind or out of range.
+    """
+    fields = dataclasses.asdict(recipe)
+    for key, value in values.items():
         *tables, last = key.split(".")
         place: Any = fields
         for table in tables:
             place = place.get(table) if isinstance(place, dict) else None
-        if not equals or not isinstance(place, dict) or key == "name":
-            raise RecipeError(f"setting {setting!r}: expected KEY=VALUE with a key of a recipe, as augment.mixup=0.4")
-        try:
-            place[last] = tomllib.loads(f"value = {value}")["value"]
-        except (ValueError, RecursionError):  # not TOML, a number of 5,000 digits, brackets without end
-            place[last] = value
-    fields["name"] = " ".join([recipe.name, *(setting.replace("/", "_").replace("\\", "_") for setting in settings)])
+        if not isinstance(place, dict):
+            raise RecipeError(f"unknown key {key}; expected one of a recipe, as augment.mixup")
+        place[last] = value
+    fields["name"] = name
     return from_fields(fields)
 
 

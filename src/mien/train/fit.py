@@ -24,7 +24,7 @@ from mien.train import checkpoint
 from mien.train.answers import HEADS, count_logits, make_answers
 from mien.train.augment import degrade, mix, move
 from mien.train.average import update_average
-from mien.train.config import Recipe, dumps
+from mien.train.config import Recipe, dumps, from_fields
 from mien.train.curves import Row, draw_curves, write_log
 from mien.train.dataset import TrainingData, load
 from mien.train.devices import autocast, find_device, find_layout
@@ -167,9 +167,11 @@ def _restore(state: State, recipe: Recipe, data: TrainingData, folder: Path) -> 
     """Bring the state to the end of the last whole epoch."""
     content = checkpoint.load(folder / "last.pt")
     try:
-        same_recipe = _what_trains(content["recipe"]) == _what_trains(dataclasses.asdict(recipe))
+        # Through a recipe, so that settings which came with a newer version have their defaults.
+        before = dataclasses.asdict(from_fields(content["recipe"]))
+        same_recipe = _what_trains(before) == _what_trains(dataclasses.asdict(recipe))
         same_data = content["data"] == data.manifest_sha256
-    except (KeyError, TypeError, InputError) as error:
+    except (KeyError, TypeError, AttributeError, InputError) as error:
         raise ModelError(
             f"{folder / 'last.pt'}: holds no run to go on with ({checkpoint.first_line(error)})"
         ) from error

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from mien.errors import InputError
+from mien.errors import InputError, RecipeError
 from mien.spec import CropSpec
 from mien.train.config import ModelConfig
 from mien.train.export import fold_batch_norm
@@ -94,3 +94,34 @@ def test_colour_and_eight_labels_change_the_first_and_the_last_layer_alone(param
 def test_crops_of_another_size_are_refused() -> None:
     with pytest.raises(InputError, match=r"crops of 48 pixels; got 64"):
         build(ModelConfig(), labels=7, crop=CropSpec(size_px=64))
+
+
+@pytest.mark.parametrize(
+    ("settings", "flattened"),
+    [
+        ({"kernels": (5, 3, 3), "widths": (32, 64, 128)}, 3200),  # without the 1x1 layer
+        ({"kernels": (1, 3, 3, 3)}, 3200),
+        ({"kernels": (1, 7, 3, 3)}, 2048),
+        ({"widths": (8, 8, 16, 24)}, 600),
+        ({"kernels": (5,), "widths": (4,)}, 4 * 22 * 22),
+    ],
+)
+def test_variants_pool_and_pad_as_table_i_does(settings: dict[str, tuple[int, ...]], flattened: int) -> None:
+    network = PaperCnn(nodes=(30,), **settings)
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    assert [(module.in_features, module.out_features) for module in linear] == [(flattened, 30), (30, 7)]
+    assert network(torch.zeros(2, 1, 48, 48)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"kernels": (49, 3, 3, 3)}, "49x49 is larger than its map of 48x48"),
+        ({"kernels": (1, 47, 3, 3)}, "3x3 is larger than its map of 1x1"),
+        ({"kernels": (3, 3)}, "2 kernels for 4 widths"),
+        ({"kernels": (3,) * 6, "widths": (4,) * 6}, "is larger than its map|leave too little"),
+    ],
+)
+def test_a_variant_that_cannot_be_is_refused(settings: dict[str, tuple[int, ...]], reason: str) -> None:
+    with pytest.raises(RecipeError, match=reason):
+        PaperCnn(**settings)

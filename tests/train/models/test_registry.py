@@ -107,7 +107,8 @@ def test_stages_that_do_not_fit_are_refused(name: str, config: dict[str, tuple[i
 @pytest.mark.parametrize(
     ("config", "setting"),
     [
-        (ModelConfig("paper-cnn", widths=(8,)), "widths"),
+        (ModelConfig("vgg", kernels=(3,)), "kernels"),
+        (ModelConfig("resnet", nodes=(8,)), "nodes"),
         (ModelConfig("paper-cnn", depths=(1,)), "depths"),
         (ModelConfig("paper-cnn", attention=True), "attention"),
         (ModelConfig("paper-cnn", cosine=True), "cosine"),

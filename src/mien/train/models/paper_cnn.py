@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from mien.errors import InputError
+from mien.errors import InputError, RecipeError
 from mien.train.models.layers import convolution, full_connection, initialise
 
 __all__ = ["PaperCnn"]
 
 INPUT_SIZE_PX = 48
+KERNELS = (1, 5, 3, 3)  # Table I, layers 1, 2, 4 and 6
+WIDTHS = (32, 32, 64, 128)
+NODES = (2048, 1024)  # layers 8 and 9
 
 
 class PaperCnn(nn.Module):
@@ -44,32 +47,54 @@ class PaperCnn(nn.Module):
     * The paper's layers carry no batch normalisation.  `batch_norm=True` adds it for training, after each convolution
       and each hidden full connection; at export it is folded into the layer before it, which leaves exactly the graph
       above.
+
+    Its variants (the paper names kernel sizes, numbers of filters and nodes among its hyper-parameters) follow what
+    Table I does: pooling behind every convolution but a 1x1 one at the head, and the last convolution padded.
     """
 
     def __init__(
-        self, *, channels: int = 1, labels: int = 7, size_px: int = 48, dropout: float = 0.4, batch_norm: bool = False
+        self,
+        *,
+        channels: int = 1,
+        labels: int = 7,
+        size_px: int = 48,
+        dropout: float = 0.4,
+        batch_norm: bool = False,
+        kernels: tuple[int, ...] = KERNELS,
+        widths: tuple[int, ...] = WIDTHS,
+        nodes: tuple[int, ...] = NODES,
     ) -> None:
-        """Build the network with fresh weights from torch's current random state."""
+        """Build the network with fresh weights from torch's current random state.
+
+        kernels, widths: size and number of the kernels of each convolution.  nodes: of each hidden full connection.
+        Raises InputError for crops of another size, RecipeError where a kernel is larger than its map.
+        """
         super().__init__()
         if size_px != INPUT_SIZE_PX:
             raise InputError(f"paper-cnn reads crops of {INPUT_SIZE_PX} pixels; got {size_px}; prepare the data again")
-        self.features = nn.Sequential(
-            *convolution(channels, 32, 1, batch_norm=batch_norm),
-            *convolution(32, 32, 5, batch_norm=batch_norm),
-            nn.MaxPool2d(2),
-            *convolution(32, 64, 3, batch_norm=batch_norm),
-            nn.MaxPool2d(2),
-            *convolution(64, 128, 3, padding=1, batch_norm=batch_norm),
-            nn.MaxPool2d(2),
-        )
-        self.classifier = nn.Sequential(
-            nn.Flatten(),
-            *full_connection(3200, 2048, dropout=dropout, batch_norm=batch_norm),
-            *full_connection(2048, 1024, dropout=dropout, batch_norm=batch_norm),
-            nn.Linear(1024, labels),
-        )
-        last = self.classifier[-1]
-        assert isinstance(last, nn.Linear)
+        if len(kernels) != len(widths):
+            raise RecipeError(f"{len(kernels)} kernels for {len(widths)} widths; expected one of each a convolution")
+        layers: list[nn.Module] = []
+        inputs, side = channels, size_px
+        for number, (kernel, width) in enumerate(zip(kernels, widths, strict=True)):
+            padding = kernel // 2 if number and number == len(kernels) - 1 else 0
+            if kernel > side + 2 * padding:
+                raise RecipeError(f"model.kernels: {kernel}x{kernel} is larger than its map of {side}x{side} pixels")
+            layers += convolution(inputs, width, kernel, padding=padding, batch_norm=batch_norm)
+            inputs, side = width, side + 2 * padding - kernel + 1
+            if number or kernel > 1:
+                if side < 2:
+                    raise RecipeError(f"model.kernels: {len(kernels)} convolutions leave too little of {size_px} pixels")
+                layers.append(nn.MaxPool2d(2))
+                side //= 2
+        self.features = nn.Sequential(*layers)
+        hidden: list[nn.Module] = [nn.Flatten()]
+        inputs *= side * side
+        for count in nodes:
+            hidden += full_connection(inputs, count, dropout=dropout, batch_norm=batch_norm)
+            inputs = count
+        last = nn.Linear(inputs, labels)
+        self.classifier = nn.Sequential(*hidden, last)
         initialise(self, last)
 
     def forward(self, inputs: Tensor) -> Tensor:

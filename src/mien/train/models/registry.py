@@ -24,6 +24,9 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "vgg": Vgg,
 }
 
+#: Settings that some networks have and others have not; empty ones are left to the network.
+SHAPES = ("widths", "depths", "kernels", "nodes", "attention", "cosine")
+
 
 def build(config: ModelConfig, *, labels: int, crop: CropSpec) -> nn.Module:
     """Return the network that a recipe names, (N, C, S, S) to logits (N, labels), with fresh weights.
@@ -34,7 +37,7 @@ def build(config: ModelConfig, *, labels: int, crop: CropSpec) -> nn.Module:
         raise RecipeError(f"unknown model {config.name!r}; known: {', '.join(sorted(MODELS))}")
     builder = MODELS[config.name]
     known = inspect.signature(builder).parameters
-    shape = {key: value for key in ("widths", "depths", "attention", "cosine") if (value := getattr(config, key))}
+    shape = {key: value for key in SHAPES if (value := getattr(config, key))}
     if foreign := sorted(shape.keys() - known):
         raise RecipeError(f"model.{foreign[0]}: {config.name} has no such setting")
     return builder(

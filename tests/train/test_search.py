@@ -1,0 +1,182 @@
+"""A search finds, remembers, goes on after a kill, and shares its work."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from mien.errors import InputError
+from mien.train.config import Recipe, read_recipe
+from mien.train.search import STRATEGIES, Found, Progress, search
+from mien.train.search_space import Choices, Interval
+
+MakeDataset = Callable[..., Path]
+MakeRecipe = Callable[..., Recipe]
+
+SPACE = {"optimiser.learning_rate": Interval(1e-7, 0.1, log=True), "optimiser.batch_size": Choices((10, 20))}
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+
+@pytest.fixture
+def recipe(make_dataset: MakeDataset, make_recipe: MakeRecipe) -> Recipe:
+    return make_recipe(make_dataset(train=70, val=28), epochs=3, average=0.0, warmup_epochs=0)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Killed(BaseException):
+    """As if the process ended."""
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_each_strategy_tries_as_many_as_it_is_told_and_writes_the_best(
+    recipe: Recipe, tmp_path: Path, strategy: str
+) -> None:
+    found = search(recipe, SPACE, tmp_path / "out", strategy=strategy, trials=5)
+    table = rows(tmp_path / "out")
+    assert [row["trial"] for row in table] == [str(number) for number in range(5)]
+    assert {row["state"] for row in table} <= {"complete", "pruned"}
+    complete = {int(row["trial"]): float(row["val_accuracy"]) for row in table if row["state"] == "complete"}
+    assert found.value == pytest.approx(max(complete.values()), abs=1e-5)
+    assert complete[found.trial] == pytest.approx(found.value, abs=1e-5)
+    written = read_recipe(tmp_path / "out/best.toml")
+    assert written == found.recipe
+    assert written.name == "run-best"
+    best = table[found.trial]
+    assert written.optimiser.learning_rate == float(best["optimiser.learning_rate"])
+    assert written.optimiser.batch_size == int(best["optimiser.batch_size"])
+    for name in ("history.png", "parallel.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 5000
+    assert not list((tmp_path / "out").rglob("*.pt")), "the weights of trials are not kept"
+
+
+def test_a_grid_is_walked_through_once_and_has_an_end(recipe: Recipe, tmp_path: Path) -> None:
+    search(recipe, SPACE, tmp_path / "out", strategy="grid", trials=100)
+    tried = [(float(row["optimiser.learning_rate"]), int(row["optimiser.batch_size"])) for row in rows(tmp_path / "out")]
+    assert len(tried) == 6
+    assert {size for _, size in tried} == {10, 20}
+    for size in (10, 20):
+        assert sorted(rate for rate, other in tried if other == size) == pytest.approx([1e-7, 1e-4, 0.1], rel=1e-3)
+
+
+def test_a_larger_number_goes_on_and_a_reached_one_does_nothing(recipe: Recipe, tmp_path: Path) -> None:
+    trained: list[int] = []
+    progress = Progress(on_trial=lambda number, *_: trained.append(number))
+    for trials in (2, 4, 4, 3):
+        search(recipe, SPACE, tmp_path / "out", strategy="random", trials=trials, progress=progress)
+    assert trained == [0, 1, 2, 3]
+    whole = search(recipe, SPACE, tmp_path / "whole", strategy="random", trials=4)
+    assert rows(tmp_path / "out") == rows(tmp_path / "whole"), "in two halves it is another search"
+    assert whole.trial == search(recipe, SPACE, tmp_path / "out", strategy="random", trials=4).trial
+    other = search(replace(recipe, seed=1), SPACE, tmp_path / "other", strategy="random", trials=4)
+    assert isinstance(other, Found)
+    assert rows(tmp_path / "other") != rows(tmp_path / "out")
+
+
+def test_a_killed_trial_goes_on_from_its_last_epoch(recipe: Recipe, tmp_path: Path) -> None:
+    def kill(trial: int, epoch: int, done: int, _of: int) -> None:
+        if (trial, epoch, done) == (1, 3, 2):
+            raise Killed
+
+    with pytest.raises(Killed):
+        search(recipe, SPACE, tmp_path / "out", strategy="random", trials=3, progress=Progress(on_batch=kill))
+    epochs: list[tuple[int, int]] = []
+    progress = Progress(on_batch=lambda trial, epoch, *_: epochs.append((trial, epoch)))
+    search(recipe, SPACE, tmp_path / "out", strategy="random", trials=3, progress=progress)
+    assert sorted(set(epochs)) == [(1, 3), (2, 1), (2, 2), (2, 3)]
+    search(recipe, SPACE, tmp_path / "whole", strategy="random", trials=3)
+    assert rows(tmp_path / "out") == rows(tmp_path / "whole")
+
+
+def test_a_trial_that_another_process_works_on_is_left_to_it(recipe: Recipe, tmp_path: Path) -> None:
+    def kill(trial: int, *_: int) -> None:
+        if trial == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        search(recipe, SPACE, tmp_path / "out", strategy="random", trials=3, progress=Progress(on_batch=kill))
+    trained: list[int] = []
+    progress = Progress(on_trial=lambda number, *_: trained.append(number))
+    with FileLock(tmp_path / "out/trial-0001.lock"):
+        search(recipe, SPACE, tmp_path / "out", strategy="random", trials=3, progress=progress)
+    assert trained == [2]
+    assert rows(tmp_path / "out")[1]["state"] == "running"
+    search(recipe, SPACE, tmp_path / "out", strategy="random", trials=3, progress=progress)
+    assert trained == [2, 1]
+
+
+def test_hyperband_ends_early_what_falls_behind(recipe: Recipe, tmp_path: Path) -> None:
+    longer = replace(recipe, optimiser=replace(recipe.optimiser, epochs=9))
+    search(longer, SPACE, tmp_path / "out", strategy="hyperband", trials=12)
+    table = rows(tmp_path / "out")
+    ended = [row for row in table if row["state"] == "pruned"]
+    assert ended
+    assert all(int(row["epochs"]) < 9 for row in ended)
+    assert all(row["epochs"] == "9" for row in table if row["state"] == "complete")
+
+
+def test_settings_that_do_not_go_together_are_told_and_the_rest_is_done(recipe: Recipe, tmp_path: Path) -> None:
+    space = {"optimiser.epochs": Choices((1, 3)), "optimiser.warmup_epochs": Choices((0, 2))}
+    states: list[str] = []
+    progress = Progress(on_trial=lambda _number, state, *_: states.append(state))
+    search(recipe, space, tmp_path / "out", strategy="grid", trials=9, progress=progress)
+    assert sorted(states) == ["complete", "complete", "complete", "fail"]
+    (failed,) = (row for row in rows(tmp_path / "out") if row["state"] == "fail")
+    assert (failed["optimiser.epochs"], failed["optimiser.warmup_epochs"]) == ("1", "2")
+    assert "optimiser.warmup_epochs" in failed["reason"]
+
+
+def test_a_study_of_another_search_is_refused(recipe: Recipe, make_dataset: MakeDataset, tmp_path: Path) -> None:
+    search(recipe, SPACE, tmp_path / "out", strategy="random", trials=1)
+    other_data = replace(recipe, data=replace(recipe.data, manifests=(str(make_dataset("other", seed=1)),)))
+    changed: list[tuple[Recipe, Any, str]] = [
+        (replace(recipe, seed=5), SPACE, "recipe"),
+        (other_data, SPACE, "recipe"),
+        (recipe, {"model.dropout": Choices((0.1,))}, "space"),
+    ]
+    for other, space, what in changed:
+        with pytest.raises(InputError, match=f"holds the study of another {what}; name another folder"):
+            search(other, space, tmp_path / "out", strategy="random", trials=2)
+    assert len(rows(tmp_path / "out")) == 1
+
+
+def test_what_is_no_study_strategy_or_has_no_end_is_told(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown strategy 'luck'; expected one of grid, random, hyperband, bayesian"):
+        search(recipe, SPACE, tmp_path / "out", strategy="luck", trials=1)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/study.journal").write_bytes(b"not a journal\n" * 3)
+    with pytest.raises(InputError, match=r"study\.journal: no study can be kept there"):
+        search(recipe, SPACE, tmp_path / "out", strategy="random", trials=1)
+    never = {"optimiser.epochs": Choices((1,)), "optimiser.warmup_epochs": Choices((2,))}
+    with pytest.raises(InputError, match="no trial came to its end; trials.csv there tells why"):
+        search(recipe, never, tmp_path / "never", strategy="random", trials=2)
+
+
+def test_a_database_can_be_shared(recipe: Recipe, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    trained: list[int] = []
+    progress = Progress(on_trial=lambda number, *_: trained.append(number))
+    search(recipe, SPACE, tmp_path / "one", strategy="random", trials=2, storage=url, progress=progress)
+    search(recipe, SPACE, tmp_path / "two", strategy="random", trials=4, storage=url, progress=progress)
+    assert trained == [0, 1, 2, 3]
+    assert len(rows(tmp_path / "two")) == 4
+    assert not (tmp_path / "two/study.journal").exists()
+    with pytest.raises(InputError, match="no study can be kept there"):
+        search(recipe, SPACE, tmp_path / "three", strategy="random", trials=1, storage="nosuch://host/db")
+
+
+def test_pictures_are_drawn_without_a_screen(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    search(recipe, SPACE, tmp_path / "out", strategy="random", trials=6)
+    assert (tmp_path / "out/importances.png").stat().st_size > 5000

@@ -1,0 +1,94 @@
+"""The [search] section says what may be varied, and is refused where a network cannot have it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import optuna
+import pytest
+
+from mien.errors import RecipeError
+from mien.train.config import Recipe, read_recipe
+from mien.train.search_space import Choices, Interval, read_space
+
+RECIPE = Recipe("searched")
+
+
+def section(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "searched.toml"
+    path.write_text(f'name = "searched"\n[search]\n{text}\n', encoding="utf-8")
+    return path
+
+
+def test_lists_are_choices_and_tables_intervals(tmp_path: Path) -> None:
+    path = section(
+        tmp_path,
+        '"optimiser.batch_size" = [32, 64]\n"model.kernels" = [[1, 5, 3, 3], [3, 3, 3, 3]]\n'
+        '"optimiser.learning_rate" = { low = 0.001, high = 0.1, log = true }\n"optimiser.epochs" = { low = 2, high = 9 }',
+    )
+    assert read_space(path, RECIPE) == {
+        "optimiser.batch_size": Choices((32, 64)),
+        "model.kernels": Choices(([1, 5, 3, 3], [3, 3, 3, 3])),
+        "optimiser.learning_rate": Interval(0.001, 0.1, log=True),
+        "optimiser.epochs": Interval(2, 9),
+    }
+    assert read_recipe(path) == RECIPE, "training leaves the section aside"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", r"no \[search\] section"),
+        ('"model.dropout" = []', r"search.model.dropout is \[\]; expected a list of choices"),
+        ('"model.dropout" = 0.3', "is 0.3; expected a list"),
+        ('"model.dropout" = { low = 0.3 }', "expected a list"),
+        ('"model.dropout" = { low = 0.3, high = 0.2 }', "low below high"),
+        ('"optimiser.learning_rate" = { low = 0, high = 0.2, log = true }', "above 0 where log is true"),
+        ('"model.dropout" = { low = 0.3, high = nan }', "expected a list"),
+        ('"model.dropout" = { low = 0.3, high = 0.5, step = 0.1 }', "expected a list"),
+        ('"model.droput" = [0.3]', "search.model.droput: 0.3 cannot be: unknown key model.droput"),
+        ('"droput" = [0.3]', "search.droput: 0.3 cannot be: unknown key droput"),
+        ('"model.dropout" = [0.3, 1.5]', "search.model.dropout: 1.5 cannot be: .*out of range: model.dropout"),
+        ('"optimiser.batch_size" = [32.5]', "search.optimiser.batch_size: 32.5 cannot be"),
+        ('"model.kernels" = [[1, 5, 3, 3], [60, 5, 3, 3]]', r"search.model.kernels: \[60, 5, 3, 3\] cannot be: .*60x60"),
+        ('"model.name" = ["lenet-9000"]', "search.model.name: lenet-9000 cannot be: unknown model"),
+    ],
+)
+def test_what_cannot_be_searched_is_told_in_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(RecipeError, match=reason) as raised:
+        read_space(section(tmp_path, text), RECIPE)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("interval", "points"),
+    [
+        (Interval(0.0, 1.0), [0.0, 0.5, 1.0]),
+        (Interval(0.001, 0.1, log=True), [0.001, 0.01, 0.1]),
+        (Interval(1, 9), [1, 5, 9]),
+        (Interval(1, 2), [1, 2]),
+        (Interval(1, 100, log=True), [1, 10, 100]),
+    ],
+)
+def test_a_grid_holds_both_ends_and_what_lies_between(interval: Interval, points: list[float]) -> None:
+    grid = interval.grid(3)
+    assert grid == pytest.approx(points)
+    assert grid[0] == interval.low
+    assert grid[-1] == interval.high
+    assert all(type(value) is type(interval.low) for value in grid)
+
+
+def test_what_optuna_keeps_is_read_back_as_it_was() -> None:
+    space = {"a": Choices((1, 0.5, "b", True, [1, 2])), "b": Interval(1, 9), "c": Interval(1e-4, 1.0, log=True)}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    seen = []
+    for _ in range(60):
+        trial = study.ask()
+        values = {key: opened.suggest(trial, key) for key, opened in space.items()}
+        assert values == {key: opened.decode(trial.params[key]) for key, opened in space.items()}
+        seen.append(values)
+    assert all(any(values["a"] == choice for values in seen) for choice in space["a"].ends())
+    assert {type(values["b"]) for values in seen} == {int}
+    small = sum(float(str(values["c"])) < math.sqrt(1e-4) for values in seen)
+    assert 15 < small < 45, "log: half of the draws lie below the geometric mean"
