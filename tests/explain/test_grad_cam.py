@@ -61,7 +61,7 @@ def test_it_answers_as_the_exported_file_does(make_checkpoint: MakeCheckpoint, t
     for answer in ("", "fer2013", "ferplus"):
         cam, exported = GradCam(path, answer=answer), Classifier.load(tmp_path / "model.onnx", answer=answer)
         assert cam.spec == exported.spec
-        np.testing.assert_allclose(cam.predict(crops), exported.predict_once(crops), atol=2e-3)  # fp16 weights
+        np.testing.assert_allclose(cam.predict(crops), exported.predict(crops), atol=2e-3)  # fp16 weights
 
 
 def test_what_is_no_checkpoint_answer_or_crop_is_told(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:

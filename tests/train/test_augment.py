@@ -189,6 +189,11 @@ def test_another_camera_takes_as_many_as_it_says_and_leaves_the_others_alone() -
     assert (changed != crops)[touched].float().mean() > 0.9, "a crop is changed as a whole"
 
 
+def test_a_camera_that_takes_none_of_a_batch_changes_none() -> None:
+    crops = noise()
+    assert torch.equal(augment(crops, replace(NOTHING, camera=1e-9), generator=seeded()), crops)
+
+
 def test_another_camera_exposes_lights_and_grains_a_flat_crop_within_its_bounds() -> None:
     changed = augment(torch.full((MANY, 1, SIDE, SIDE), 0.5), replace(NOTHING, camera=1), generator=seeded())[:, 0]
     exposure = changed.mean(dim=(1, 2)).log() / math.log(0.5)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +13,13 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from mien.errors import InputError
-from mien.train.config import Recipe, read_recipe
-from mien.train.search import STRATEGIES, Found, Progress, search
+from mien.errors import InputError, RecipeError
+from mien.train import search as search_module
+from mien.train.config import ModelConfig, Recipe, TeacherConfig, dumps, read_recipe
+from mien.train.fit import FitResult, fit
+from mien.train.search import Found, Progress, search
 from mien.train.search_space import Choices, Interval
+from mien.train.search_study import STRATEGIES
 
 MakeDataset = Callable[..., Path]
 MakeRecipe = Callable[..., Recipe]
@@ -62,7 +67,9 @@ def test_each_strategy_tries_as_many_as_it_is_told_and_writes_the_best(
 
 def test_a_grid_is_walked_through_once_and_has_an_end(recipe: Recipe, tmp_path: Path) -> None:
     search(recipe, SPACE, tmp_path / "out", strategy="grid", trials=100)
-    tried = [(float(row["optimiser.learning_rate"]), int(row["optimiser.batch_size"])) for row in rows(tmp_path / "out")]
+    tried = [
+        (float(row["optimiser.learning_rate"]), int(row["optimiser.batch_size"])) for row in rows(tmp_path / "out")
+    ]
     assert len(tried) == 6
     assert {size for _, size in tried} == {10, 20}
     for size in (10, 20):
@@ -141,13 +148,89 @@ def test_a_study_of_another_search_is_refused(recipe: Recipe, make_dataset: Make
     other_data = replace(recipe, data=replace(recipe.data, manifests=(str(make_dataset("other", seed=1)),)))
     changed: list[tuple[Recipe, Any, str]] = [
         (replace(recipe, seed=5), SPACE, "recipe"),
-        (other_data, SPACE, "recipe"),
+        (replace(recipe, name="other"), SPACE, "recipe"),
+        (other_data, SPACE, "data"),
         (recipe, {"model.dropout": Choices((0.1,))}, "space"),
     ]
     for other, space, what in changed:
-        with pytest.raises(InputError, match=f"holds the study of another {what}; name another folder"):
+        with pytest.raises(InputError, match=f"holds a search with another {what}; name another folder"):
             search(other, space, tmp_path / "out", strategy="random", trials=2)
+    with pytest.raises(InputError, match="holds a search with another strategy; name another folder"):
+        search(recipe, SPACE, tmp_path / "out", strategy="bayesian", trials=2)
     assert len(rows(tmp_path / "out")) == 1
+
+
+def test_a_recipe_that_no_trial_could_train_is_refused_before_the_first(recipe: Recipe, tmp_path: Path) -> None:
+    for broken, reason in (
+        (replace(recipe, teacher=TeacherConfig(("missing.onnx",))), r"its teacher cannot be used: missing\.onnx"),
+        (replace(recipe, model=replace(recipe.model, name="nobody")), "unknown model 'nobody'"),
+    ):
+        with pytest.raises(RecipeError, match=reason):
+            search(broken, SPACE, tmp_path / "out", strategy="random", trials=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_trial_that_needs_more_than_there_is_counts_as_failed(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(candidate: Recipe, *arguments: Any, **named: Any) -> FitResult:
+        if candidate.name.endswith("trial-0001"):
+            raise RuntimeError("not enough memory: you tried to allocate 9 TB\nwith a trace behind it")
+        return fit(candidate, *arguments, **named)
+
+    monkeypatch.setattr(search_module, "fit", out_of_memory)
+    found = search(recipe, SPACE, tmp_path / "out", strategy="random", trials=3)
+    assert found.states == {"complete": 2, "pruned": 0, "fail": 1, "running": 0}
+    assert rows(tmp_path / "out")[1]["reason"] == "not enough memory: you tried to allocate 9 TB"
+
+
+def test_a_password_is_not_printed(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no study can be kept there") as raised:
+        search(recipe, SPACE, tmp_path / "out", strategy="random", trials=1, storage="nosuch://anna:secret@host/db")
+    assert "secret" not in str(raised.value)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from mien.train.search import Progress, search
+from mien.train.search_space import Interval
+from mien.train.config import read_recipe
+
+def tell(number, state, *_):
+    print(number, flush=True)
+
+search(read_recipe(sys.argv[1]), {"optimiser.learning_rate": Interval(1e-5, 0.1, log=True)}, sys.argv[2],
+       strategy="random", trials=6, progress=Progress(on_trial=tell))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+def test_processes_share_a_folder_and_one_that_is_killed_leaves_its_trial_to_the_others(
+    make_dataset: MakeDataset, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    recipe = make_recipe(make_dataset(train=70, val=28), epochs=3, warmup_epochs=0)
+    recipe = replace(recipe, model=ModelConfig("vgg", widths=(2,), depths=(1,), dropout=0.0))
+    (tmp_path / "recipe.toml").write_text(dumps(recipe))
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "recipe.toml"), "out"]
+    first, second = (
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    )
+    assert first.stdout
+    done = [int(first.stdout.readline() or first.communicate()[1])]
+    first.kill()
+    done += [int(line) for line in first.communicate()[0].split()]
+    told, why = second.communicate(timeout=120)
+    assert second.returncode == 0, why
+    done += [int(line) for line in told.split()]
+    table = rows(tmp_path / "out")
+    assert len(set(done)) == len(done), "a trial was run twice"
+    assert set(range(6)) - set(done) <= {int(row["trial"]) for row in table if row["state"] == "running"}
+    last = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert last.returncode == 0, last.stderr
+    assert sorted(done + [int(line) for line in last.stdout.split()]) == list(range(6))
+    assert [row["state"] for row in rows(tmp_path / "out")] == ["complete"] * 6
 
 
 def test_what_is_no_study_strategy_or_has_no_end_is_told(recipe: Recipe, tmp_path: Path) -> None:
@@ -159,7 +242,7 @@ def test_what_is_no_study_strategy_or_has_no_end_is_told(recipe: Recipe, tmp_pat
     with pytest.raises(InputError, match=r"study\.journal: no study can be kept there"):
         search(recipe, SPACE, tmp_path / "out", strategy="random", trials=1)
     never = {"optimiser.epochs": Choices((1,)), "optimiser.warmup_epochs": Choices((2,))}
-    with pytest.raises(InputError, match="no trial came to its end; trials.csv there tells why"):
+    with pytest.raises(InputError, match=r"no trial came to its end; trials\.csv there tells why"):
         search(recipe, never, tmp_path / "never", strategy="random", trials=2)
 
 
@@ -178,5 +261,7 @@ def test_a_database_can_be_shared(recipe: Recipe, tmp_path: Path) -> None:
 
 def test_pictures_are_drawn_without_a_screen(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
-    search(recipe, SPACE, tmp_path / "out", strategy="random", trials=6)
+    search(recipe, SPACE, tmp_path / "out", strategy="random", trials=9)
+    assert not (tmp_path / "out/importances.png").exists(), "of so few trials it would tell nothing"
+    search(recipe, SPACE, tmp_path / "out", strategy="random", trials=10)
     assert (tmp_path / "out/importances.png").stat().st_size > 5000

@@ -28,7 +28,7 @@ def search(
         Path | None, typer.Option("--out", help="The search's folder; left out: .runs/search/NAME STRATEGY.")
     ] = None,
     storage: Annotated[
-        str, typer.Option(help="A database's URL that machines share; left out: a journal file in the folder.")
+        str, typer.Option(help="A database's URL, or a journal file, that is shared; left out: a file in the folder.")
     ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
@@ -41,6 +41,7 @@ def search(
     once.  Trials are judged by their best validation accuracy; the test split is not looked at.
     """
     from mien.train.config import read_recipe, with_settings
+    from mien.train.dataset import load
     from mien.train.search import Progress
     from mien.train.search import search as run_search
     from mien.train.search_space import read_space
@@ -48,14 +49,14 @@ def search(
     recipe = with_settings(read_recipe(recipe_path), settings or ())
     if data:
         recipe = replace(recipe, data=replace(recipe.data, manifests=tuple(str(folder) for folder in data)))
-    space = read_space(recipe_path, recipe)
+    space = read_space(recipe_path, recipe, load(recipe.data).crop)
     folder = out_dir or Path(".runs/search") / f"{recipe.name} {strategy}"
-    epochs, size = recipe.optimiser.epochs, recipe.optimiser.batch_size
-    with progress_bar("searching", unit="images", total=trials * epochs) as advance:
+    epochs = recipe.optimiser.epochs
+    with progress_bar("searching", unit="epochs", total=trials * epochs) as advance:
 
         def on_batch(trial: int, epoch: int, done: int, steps: int) -> None:
-            text = f"trial {trial + 1} of {trials}, epoch {epoch}/{epochs}"
-            advance(((trial * epochs + epoch - 1) * steps + done) * size, trials * epochs * steps * size, text)
+            if done == steps:
+                advance(trial * epochs + epoch, text=f"trial {trial}, epoch {epoch}")
 
         def on_trial(trial: int, state: str, value: float | None, values: Mapping[str, object]) -> None:
             score = "" if value is None else f" {100 * value:.2f}%"

@@ -36,9 +36,14 @@ class GradCam:
         self.spec: ModelSpec = specs[answer or next(iter(specs))]
 
     def predict(self, crops: ImageArray) -> FloatArray:
-        """Return the probabilities (N, L) of crops (N, S, S) or (N, S, S, 3) uint8, not mirrored."""
+        """Return the probabilities (N, L) of crops (N, S, S) or (N, S, S, 3) uint8, as the exported file gives them.
+
+        Where the spec says mirror, they are averaged with those of the mirrored crops.
+        """
+        views = [crops, crops[:, :, ::-1]] if self.spec.mirror else [crops]
         with torch.no_grad():
-            shares: FloatArray = self._answer(self._predictor.logits(torch.from_numpy(crops.copy()))).numpy()
+            read = [self._answer(self._predictor.logits(torch.from_numpy(view.copy()))) for view in views]
+        shares: FloatArray = torch.stack(read).mean(dim=0).numpy()
         return shares
 
     def heat(self, crop: ImageArray, label: int) -> FloatArray:

@@ -104,6 +104,8 @@ def _retake(crops: Tensor, config: AugmentConfig, generator: torch.Generator) ->
     if not config.camera:
         return crops
     chosen = (torch.rand(len(crops), generator=generator) < config.camera).nonzero().squeeze(1)
+    if not len(chosen):
+        return crops
     count, channels, side = len(chosen), crops.shape[1], crops.shape[-1]
     deviation = (torch.rand(count, generator=generator) * BLUR_PX).clamp(min=0.05)
     gamma = torch.exp(_uniform(count, GAMMA, generator)).view(-1, 1, 1, 1)

@@ -200,7 +200,7 @@ def read_recipe(path: str | Path) -> Recipe:
 
     Its [search] section is left aside: `search_space.read_space` reads that.
     """
-    path, fields = Path(path), read_toml(path)
+    fields = read_toml(path)
     fields.pop(SEARCH, None)
     try:
         recipe = _build(Recipe, fields, "")
@@ -210,10 +210,10 @@ def read_recipe(path: str | Path) -> Recipe:
     return recipe
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: str | Path) -> dict[str, Any]:
     """Return the tables of a recipe's file.  RecipeError where it cannot be read or is not TOML."""
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             return tomllib.load(file)
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); expected a recipe") from error

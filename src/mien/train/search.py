@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
-import json
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, GridSampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from mien.errors import InputError, RecipeError
-from mien.files import atomic_path, make_folder, write_text
+from mien.errors import InputError, ModelError
+from mien.files import make_folder, write_text
+from mien.train.checkpoint import first_line
 from mien.train.config import Recipe, dumps, with_values
 from mien.train.curves import Row
 from mien.train.dataset import load
-from mien.train.fit import fit
+from mien.train.devices import find_device
+from mien.train.fit import fit, start
+from mien.train.search_figures import draw_search
 from mien.train.search_space import Space
+from mien.train.search_study import GRID_POINTS, STRATEGIES, Bench, claim, identity_of, open_study, trial_name
+from mien.train.teach import load_teachers
 
-__all__ = ["STRATEGIES", "Found", "Progress", "search"]
+__all__ = ["Found", "Progress", "search"]
 
-#: Those that the paper names (section IV.B).  Hyperband (Li et al. 2018) draws at random and ends what falls behind;
-#: bayesian is the tree-structured Parzen estimator (Bergstra et al. 2011).
-STRATEGIES = ("grid", "random", "hyperband", "bayesian")
-GRID_POINTS = 3  # of an interval
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
+STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
 
 
 @dataclass(slots=True)
@@ -57,7 +48,7 @@ class Found:
     recipe: Recipe  # the best, under a name of its own
     value: float  # its validation accuracy
     trial: int  # its number
-    states: Mapping[str, int] = field(default_factory=dict)  # how many trials ended how
+    states: Mapping[str, int] = field(default_factory=dict)  # how many trials are in which state
 
 
 def search(
@@ -75,150 +66,86 @@ def search(
 
     folder: gets a folder for each trial, trials.csv, best.toml and pictures.  A trial that was killed is gone on with
     from its last epoch; several processes may work in one folder at once.
-    storage: a database's URL, shared by machines; empty: a journal file in the folder.
-    Raises InputError where the folder or database holds another search, or no trial has come to an end; RecipeError
-    and DataError as `fit` does before the first trial.
+    storage: a database's URL or a journal file's path; empty: a journal file in the folder.
+    A trial that cannot be trained (settings that do not go together, memory that is not enough) is counted as failed.
+    Raises InputError where the folder or storage holds another search or cannot be reached, or no trial has come to an
+    end; RecipeError and DataError where the recipe itself cannot be trained.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"unknown strategy {strategy!r}; expected one of {', '.join(STRATEGIES)}")
     folder, progress = Path(folder), progress or Progress()
-    identity = _identity(recipe, space, strategy, load(recipe.data).manifest_sha256)
+    data = load(recipe.data)
+    start(recipe, data.crop, find_device(device))  # what no trial could do is told of now
+    load_teachers(recipe, data.crop)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     make_folder(folder)
-    grid = {key: values.grid(GRID_POINTS) for key, values in space.items()}
+    grid = {key: opened.grid(GRID_POINTS) for key, opened in space.items()}
     if strategy == "grid":
         trials = min(trials, math.prod(len(points) for points in grid.values()))
-    with FileLock(folder / "study.lock"):
-        study = _open_study(recipe, strategy, storage or str(folder / "study.journal"), grid, identity)
-    while (taken := _take(study, folder, trials)) is not None:
-        trial, lock = taken
-        try:
-            _run(study, trial, recipe, space, folder / _name(trial.number), device, progress)
-        finally:
-            lock.release()
-        write_trials(study, space, folder / "trials.csv")
-    return _conclude(study, recipe, space, folder)
+    bench = Bench(folder, storage or str(folder / "study.journal"))
+    with bench.opened() as kept:
+        with bench.lock:
+            study = open_study(bench, kept, recipe, strategy, grid)
+            claim(bench, study, identity_of(recipe, space, strategy, data.manifest_sha256))
+        while (taken := _take(bench, study, trials)) is not None:
+            trial, lock = taken
+            try:
+                _run(trial, recipe, space, folder / trial_name(trial.number), device, progress)
+            finally:
+                lock.release()
+            _write_trials(study, space, folder / "trials.csv")
+        return _conclude(study, recipe, space, folder)
 
 
-def _identity(recipe: Recipe, space: Space, strategy: str, data_sha256: str) -> dict[str, Any]:
-    """Return what makes a search this one and no other, as JSON keeps it."""
-    fields = dataclasses.asdict(recipe)
-    fields["data"] = {**fields["data"], "manifests": data_sha256}
-    opened = {key: dataclasses.asdict(values) for key, values in space.items()}
-    identity: dict[str, Any] = json.loads(json.dumps({"recipe": fields, "space": opened, "strategy": strategy}))
-    return identity
-
-
-def _open_study(
-    recipe: Recipe, strategy: str, storage: str, grid: Mapping[str, list[Any]], identity: dict[str, Any]
-) -> Study:
-    """Return the study of that name, made where there is none.  InputError where it is of another search."""
-
-    def sampler(number: int) -> BaseSampler:
-        seed = (recipe.seed * 1_000_003 + number) % 2**32
-        if strategy == "grid":
-            return GridSampler(grid, seed=recipe.seed)
-        return TPESampler(seed=seed) if strategy == "bayesian" else RandomSampler(seed=seed)
-
-    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
-    if strategy == "hyperband":
-        pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=recipe.optimiser.epochs)
-    try:
-        study = optuna.create_study(
-            storage=_open_storage(storage),
-            study_name=f"{recipe.name} {strategy}",
-            direction="maximize",
-            sampler=SeededByTrial(sampler),
-            pruner=pruner,
-            load_if_exists=True,
-        )
-        known = study.user_attrs.get("search")
-    except Exception as error:  # a journal or a database that is damaged or not there can make Optuna raise anything
-        raise InputError(f"{storage}: no study can be kept there ({str(error).partition(chr(10))[0]})") from error
-    if known is None:
-        study.set_user_attr("search", identity)
-    elif known != identity:
-        differs = [key for key in identity if known.get(key) != identity[key]]
-        raise InputError(f"{storage}: holds the study of another {' and '.join(differs)}; name another folder with --out")
-    return study
-
-
-def _open_storage(storage: str) -> BaseStorage:
-    """Return the storage of a database's URL or a journal file's path."""
-    return RDBStorage(storage) if "://" in storage else JournalStorage(JournalFileBackend(storage))
-
-
-class SeededByTrial(BaseSampler):
-    """A sampler whose draws depend on the seed and the trial's number, whichever process runs it, and when."""
-
-    def __init__(self, make: Callable[[int], BaseSampler]) -> None:
-        """Hold what makes a sampler for a trial's number."""
-        self._make = make
-        self._inner = make(0)
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Begin a trial."""
-        self._inner = self._make(trial.number)
-        self._inner.before_trial(study, trial)
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return what is drawn together."""
-        return self._inner.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Draw that."""
-        return self._inner.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Draw one value."""
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
-
-
-def _name(number: int) -> str:
-    """Return the name of a trial's folder."""
-    return f"trial-{number:04}"
-
-
-def _take(study: Study, folder: Path, trials: int) -> tuple[Trial, FileLock] | None:
+def _take(bench: Bench, study: Study, trials: int) -> tuple[Trial, FileLock] | None:
     """Return a trial that nobody works on, an interrupted one first, and its lock; None where there are enough."""
-    with FileLock(folder / "study.lock"):
+    token = bench.token() if bench.is_database else ""
+    with bench.lock:
         known = study.get_trials(deepcopy=False)
         for frozen in known:
-            # Whose folder is here: a running trial of another machine has its folder there.
-            if frozen.state is TrialState.RUNNING and (folder / _name(frozen.number)).is_dir():
-                lock = _lock(folder, frozen.number)
-                try:
-                    lock.acquire(timeout=0)
-                except Timeout:
-                    continue
+            # Of a journal file every trial is this folder's; a database holds those of other machines too.
+            if frozen.state is not TrialState.RUNNING or (token and frozen.user_attrs.get("folder") != token):
+                continue
+            lock = bench.lock_of(frozen.number)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            if _look_up(study, frozen.number).state is TrialState.RUNNING:  # it may have ended while the lock was got
                 return Trial(study, frozen._trial_id), lock  # Optuna has no other way back into a trial
+            lock.release()
         if len(known) >= trials:
             return None
         trial = study.ask()
-        make_folder(folder / _name(trial.number))
-        lock = _lock(folder, trial.number)
+        trial.set_user_attr("folder", token)
+        lock = bench.lock_of(trial.number)
         lock.acquire(timeout=0)
         return trial, lock
 
 
-def _lock(folder: Path, number: int) -> FileLock:
-    """Return the lock that whoever works on a trial holds; the system takes it back where that process ends."""
-    return FileLock(folder / f"{_name(number)}.lock")
+def _look_up(study: Study, number: int) -> FrozenTrial:
+    """Return what is known of a trial now."""
+    return study.get_trials(deepcopy=False)[number]
 
 
-def _run(
-    study: Study, trial: Trial, recipe: Recipe, space: Space, folder: Path, device: str, progress: Progress
-) -> None:
+def _run(trial: Trial, recipe: Recipe, space: Space, folder: Path, device: str, progress: Progress) -> None:
     """Train one trial to its end, or until the strategy gives it up; what it leaves is its log."""
-    number = trial.number
+    number, study = trial.number, trial.study
     values = {key: opened.suggest(trial, key) for key, opened in space.items()}
+    reported = set(_look_up(study, number).intermediate_values)
+
+    def report(row: Mapping[str, Any]) -> None:
+        if int(row["epoch"]) not in reported:
+            trial.report(float(row["val_accuracy"]), int(row["epoch"]))
+            reported.add(int(row["epoch"]))
+
+    for row in _logged(folder):  # an epoch may have been logged and, the process killed, not reported
+        report(row)
 
     def on_epoch(row: Row) -> None:
-        trial.report(row["val_accuracy"], int(row["epoch"]))
-        if row["epoch"] < recipe.optimiser.epochs and trial.should_prune():  # at its end it is whole
+        report(row)
+        if row["epoch"] < candidate.optimiser.epochs and trial.should_prune():  # at its end it is whole
+            trial.set_user_attr("pruned", True)
             raise optuna.TrialPruned
 
     def on_batch(epoch: int, done: int, steps: int) -> None:
@@ -227,23 +154,31 @@ def _run(
 
     state, value = TrialState.COMPLETE, None
     try:
-        candidate = with_values(recipe, values, name=f"{recipe.name} {_name(number)}")
-        value = fit(
-            candidate, folder, resume=True, device=device, on_batch=on_batch, on_epoch=on_epoch
-        ).val_accuracy
+        if trial.user_attrs.get("pruned"):  # and killed before that was written down
+            raise optuna.TrialPruned
+        candidate = with_values(recipe, values, name=f"{recipe.name} {trial_name(number)}")
+        value = fit(candidate, folder, resume=True, device=device, on_batch=on_batch, on_epoch=on_epoch).val_accuracy
     except optuna.TrialPruned:
         state = TrialState.PRUNED
-    except RecipeError as error:  # settings that do not go together, or a loss that is no number
+    except (InputError, ModelError, RuntimeError, MemoryError) as error:  # RuntimeError: memory, as torch tells it
         state = TrialState.FAIL
-        trial.set_user_attr("reason", str(error))
+        trial.set_user_attr("reason", first_line(error))
     told = study.tell(trial, value, state=state)
-    for name in ("last.pt", "best.pt"):
-        (folder / name).unlink(missing_ok=True)
+    for weights in folder.glob("*.pt"):  # where the process is killed just here, they stay and do no harm
+        weights.unlink()
     if progress.on_trial:
         progress.on_trial(number, told.state.name.lower(), told.value, values)
 
 
-def write_trials(study: Study, space: Space, path: Path) -> None:
+def _logged(folder: Path) -> list[dict[str, str]]:
+    """Return the log of a run, a row an epoch; [] where there is none."""
+    if not (folder / "log.csv").is_file():
+        return []
+    with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _write_trials(study: Study, space: Space, path: Path) -> None:
     """Write every trial's number, state, validation accuracy, epochs and settings as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -258,51 +193,14 @@ def write_trials(study: Study, space: Space, path: Path) -> None:
 
 def _conclude(study: Study, recipe: Recipe, space: Space, folder: Path) -> Found:
     """Write the best recipe and the pictures, and return what was found."""
-    write_trials(study, space, folder / "trials.csv")
-    states = {state.name.lower(): len(study.get_trials(deepcopy=False, states=(state,))) for state in ENDED}
+    _write_trials(study, space, folder / "trials.csv")
+    states = {state.name.lower(): len(study.get_trials(deepcopy=False, states=(state,))) for state in STATES}
     if not states["complete"]:
         raise InputError(f"{folder}: no trial came to its end; trials.csv there tells why")
     best = study.best_trial
     values = {key: opened.decode(best.params[key]) for key, opened in space.items()}
     found = with_values(recipe, values, name=f"{recipe.name}-best")
     write_text(folder / "best.toml", dumps(found))
-    draw(study, folder)
+    draw_search(study, folder)
     assert best.value is not None
     return Found(found, best.value, best.number, states)
-
-
-def draw(study: Study, folder: Path) -> None:
-    """Draw the history, the settings' importances (where there are trials enough) and their parallel coordinates."""
-    from optuna.visualization import matplotlib as plots
-
-    with _without_display(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what may change in Optuna, and of axes whose ends are the same
-        warnings.filterwarnings("error", "The number of trials is too small")
-        for name, plot in (
-            ("history", plots.plot_optimization_history),
-            ("importances", plots.plot_param_importances),
-            ("parallel", plots.plot_parallel_coordinate),
-        ):
-            try:
-                axes = plot(study)
-            except (ValueError, RuntimeError, UserWarning):  # few trials tell nothing of importance
-                continue
-            figure = axes.figure
-            figure.set_size_inches(9, 4.5)
-            with atomic_path(folder / f"{name}.png") as temporary:
-                figure.savefig(temporary, dpi=120, bbox_inches="tight")
-
-
-@contextmanager
-def _without_display() -> Iterator[None]:
-    """Let Optuna, which draws with pyplot, draw where there is no screen, and close what it opened."""
-    import matplotlib as mpl
-    from matplotlib import pyplot
-
-    backend = mpl.get_backend()
-    pyplot.switch_backend("agg")
-    try:
-        yield
-    finally:
-        pyplot.close("all")
-        pyplot.switch_backend(backend)

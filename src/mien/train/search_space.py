@@ -5,17 +5,20 @@
     "optimiser.learning_rate" = { low = 0.001, high = 0.1, log = true }
     "model.kernels" = [[1, 5, 3, 3], [1, 3, 3, 3]]
 
-A list holds all choices; a table is an interval, of whole numbers where both ends are.
+A list holds all choices; a table is an interval, of whole numbers where the setting is one.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from optuna.trial import Trial
 
 from mien.errors import InputError, RecipeError
@@ -24,6 +27,13 @@ from mien.train.config import SEARCH, Recipe, read_toml, with_values
 from mien.train.models.registry import build
 
 __all__ = ["Choices", "Interval", "Space", "read_space"]
+
+#: What else there is in a recipe changes nothing in training, or changes what validation measures.
+SEARCHED = ("model", "augment", "optimiser", "stop", "teacher", "seed", "data.contrast", "data.normalisation")
+SEARCHED += ("data.train_twins",)
+ENDS = {"low", "high", "log"}
+LARGEST = 2**53  # beyond it not every whole number is a float
+COMBINATIONS = 2000  # of other settings' values, in which a value is looked for that fits to none by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,7 @@ class Choices:
         return json.loads(trial.suggest_categorical(key, [json.dumps(value) for value in self.values]))
 
     def grid(self, _points: int) -> list[object]:
-        """Return all values as Optuna knows them."""
+        """Return all values as Optuna keeps them."""
         return [json.dumps(value) for value in self.values]
 
     def ends(self) -> list[object]:
@@ -56,11 +66,7 @@ class Interval:
     low: float
     high: float
     log: bool = False
-
-    @property
-    def whole(self) -> bool:
-        """Return whether it holds whole numbers."""
-        return isinstance(self.low, int) and isinstance(self.high, int)
+    whole: bool = False
 
     def suggest(self, trial: Trial, key: str) -> object:
         """Return what a trial is to take, as a recipe's value."""
@@ -88,36 +94,74 @@ class Interval:
 Space = Mapping[str, Choices | Interval]
 
 
-def read_space(path: str | Path, recipe: Recipe) -> Space:
+def read_space(path: str | Path, recipe: Recipe, crop: CropSpec) -> Space:
     """Return what the [search] section of a recipe's file opens, by dotted key.
 
-    Raises RecipeError where there is no such section, a range is none, or the recipe's network cannot have an end of it
-    (a kernel larger than its map, a negative learning rate).
+    crop: of the data that is to be trained on.
+    Raises RecipeError where there is no such section, an entry is no range, opens what training does not hang on, or
+    has an end that the recipe cannot take, however the others are set (a kernel larger than its map, a learning rate
+    below 0).
     """
-    section = read_toml(Path(path)).get(SEARCH)
+    section = read_toml(path).get(SEARCH)
     if not isinstance(section, dict) or not section:
         raise RecipeError(f'{path}: no [search] section; it opens settings, as "model.dropout" = [0.2, 0.4]')
-    space = {key: _range(path, key, value) for key, value in section.items()}
-    for key, values in space.items():
-        for value in values.ends():
-            try:
-                candidate = with_values(recipe, {key: value}, name=recipe.name)
-                build(candidate.model, labels=7, crop=CropSpec())
-            except InputError as error:
-                raise RecipeError(f"{path}: search.{key}: {value} cannot be: {error}") from error
+    try:
+        space = {key: _range(recipe, key, value) for key, value in _flat(section)}
+        for key, opened in space.items():
+            for value in opened.ends():
+                _check(recipe, space, key, value, crop)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
     return space
 
 
-def _range(path: str | Path, key: str, value: object) -> Choices | Interval:
+def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each entry under its dotted key: TOML makes tables of a key that is written without quotes."""
+    for key, value in section.items():
+        if isinstance(value, dict) and not value.keys() & ENDS:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _range(recipe: Recipe, key: str, value: object) -> Choices | Interval:
     """Return one entry of the section."""
+    if not any(key == opened or key.startswith(f"{opened}.") for opened in SEARCHED):
+        raise RecipeError(f"search.{key}: nothing to search; what can be is {', '.join(SEARCHED)}")
     if isinstance(value, list) and value:
         return Choices(tuple(value))
-    if isinstance(value, dict) and {"low", "high"} <= value.keys() <= {"low", "high", "log"}:
+    if isinstance(value, dict) and {"low", "high"} <= value.keys() <= ENDS:
         low, high, log = value["low"], value["high"], value.get("log", False)
-        numbers = all(type(end) in (int, float) for end in (low, high)) and type(log) is bool
-        if numbers and low < high and np.isfinite([low, high]).all() and not (log and low <= 0):
-            return Interval(low, high, log)
+        numbers = all(type(end) in (int, float) and abs(end) < LARGEST for end in (low, high)) and type(log) is bool
+        if numbers and low < high and not (log and low <= 0):
+            current: Any = asdict(recipe)
+            for part in key.split("."):
+                current = current.get(part) if isinstance(current, dict) else None
+            return Interval(low, high, log, whole=type(current) is int)
     raise RecipeError(
-        f"{path}: search.{key} is {value!r}; expected a list of choices, or {{ low = 0.001, high = 0.1, log = true }} "
-        "with low below high, above 0 where log is true"
+        f"search.{key} is {value!r}; expected a list of choices, or {{ low = 0.001, high = 0.1, log = true }} with low "
+        "below high, above 0 where log is true"
     )
+
+
+def _check(recipe: Recipe, space: Space, key: str, value: object, crop: CropSpec) -> None:
+    """Raise RecipeError where a recipe cannot take a value, neither by itself nor beside any ends of the others."""
+    reason = _why_not(recipe, {key: value}, crop)
+    others = {other: opened.ends() for other, opened in space.items() if other != key}
+    combinations = itertools.islice(itertools.product(*others.values()), COMBINATIONS)
+    if reason and all(
+        _why_not(recipe, {key: value, **dict(zip(others, ends, strict=True))}, crop) for ends in combinations
+    ):
+        raise RecipeError(f"search.{key}: {value} cannot be: {reason}")
+
+
+def _why_not(recipe: Recipe, values: Mapping[str, object], crop: CropSpec) -> str:
+    """Return why a recipe cannot take some values; empty where it can."""
+    try:
+        candidate = with_values(recipe, values, name=recipe.name)
+        if any(key.startswith("model") for key in values):
+            with torch.device("meta"):  # the shapes alone
+                build(candidate.model, labels=7, crop=crop)
+    except InputError as error:
+        return str(error)
+    return ""

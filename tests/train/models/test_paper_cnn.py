@@ -117,6 +117,7 @@ def test_variants_pool_and_pad_as_table_i_does(settings: dict[str, tuple[int, ..
     ("settings", "reason"),
     [
         ({"kernels": (49, 3, 3, 3)}, "49x49 is larger than its map of 48x48"),
+        ({"kernels": (1, 5, 3, 11)}, "11x11 is larger than its map of 10x10"),
         ({"kernels": (1, 47, 3, 3)}, "3x3 is larger than its map of 1x1"),
         ({"kernels": (3, 3)}, "2 kernels for 4 widths"),
         ({"kernels": (3,) * 6, "widths": (4,) * 6}, "is larger than its map|leave too little"),

@@ -78,13 +78,15 @@ class PaperCnn(nn.Module):
         inputs, side = channels, size_px
         for number, (kernel, width) in enumerate(zip(kernels, widths, strict=True)):
             padding = kernel // 2 if number and number == len(kernels) - 1 else 0
-            if kernel > side + 2 * padding:
+            if kernel > side:
                 raise RecipeError(f"model.kernels: {kernel}x{kernel} is larger than its map of {side}x{side} pixels")
             layers += convolution(inputs, width, kernel, padding=padding, batch_norm=batch_norm)
             inputs, side = width, side + 2 * padding - kernel + 1
             if number or kernel > 1:
                 if side < 2:
-                    raise RecipeError(f"model.kernels: {len(kernels)} convolutions leave too little of {size_px} pixels")
+                    raise RecipeError(
+                        f"model.kernels: {len(kernels)} convolutions leave too little of {size_px} pixels"
+                    )
                 layers.append(nn.MaxPool2d(2))
                 side //= 2
         self.features = nn.Sequential(*layers)

@@ -10,6 +10,7 @@ from torch import nn
 from mien.errors import RecipeError
 from mien.spec import CropSpec
 from mien.train.config import ModelConfig
+from mien.train.models.cross_lenet import CrossLeNet
 from mien.train.models.mobilenet import MobileNet
 from mien.train.models.paper_cnn import PaperCnn
 from mien.train.models.resnet import ResNet
@@ -18,6 +19,7 @@ from mien.train.models.vgg import Vgg
 __all__ = ["MODELS", "build"]
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
+    "cross-lenet": CrossLeNet,
     "mobilenet": MobileNet,
     "paper-cnn": PaperCnn,
     "resnet": ResNet,
