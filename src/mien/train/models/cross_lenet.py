@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mien.train.models.layers import check_stages, convolution, full_connection, initialise
+from mien.errors import RecipeError
+from mien.train.models.layers import convolution, full_connection, initialise
 
 __all__ = ["CrossLeNet"]
 
@@ -32,17 +33,21 @@ class CrossLeNet(nn.Module):
     def __init__(
         self, *, channels: int = 1, labels: int = 7, size_px: int = 48, dropout: float = 0.4, batch_norm: bool = False
     ) -> None:
-        """Build the network with fresh weights from torch's current random state."""
+        """Build the network with fresh weights from torch's current random state.
+
+        Raises RecipeError where the crops are too small.
+        """
         super().__init__()
-        check_stages(WIDTHS, WIDTHS, size_px=size_px - 3 * (KERNEL - 1), halvings=2, least_px=1)
         early = [*convolution(channels, WIDTHS[0], KERNEL, batch_norm=batch_norm), nn.MaxPool2d(2)]
         late = [*convolution(WIDTHS[0], WIDTHS[1], KERNEL, batch_norm=batch_norm), nn.MaxPool2d(2)]
         self.features = nn.Sequential(*early, *late)
         self.joined_from = len(early)  # what stands before it is read twice
-        side = (size_px - KERNEL + 1) // 2
-        inputs = WIDTHS[0] * side**2
-        side = (side - KERNEL + 1) // 2
-        inputs += WIDTHS[1] * side**2
+        sides = [size_px]
+        for _ in WIDTHS:
+            sides.append((sides[-1] - KERNEL + 1) // 2)
+        if sides[-1] < 1:
+            raise RecipeError(f"cross-lenet: two convolutions and poolings leave nothing of crops of {size_px} pixels")
+        inputs = sum(width * side**2 for width, side in zip(WIDTHS, sides[1:], strict=True))
         hidden: list[nn.Module] = []
         for nodes in NODES:
             hidden += full_connection(inputs, nodes, dropout=dropout, batch_norm=batch_norm)
