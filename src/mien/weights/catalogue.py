@@ -27,7 +27,7 @@ class ShippedModel:
 _MIEN = ShippedModel(
     file="mien.onnx",
     answer="people",
-    sha256="e27010d568ed5ec57fddf42c9493215242f62d97f0ce51f91842766a946a149c",
+    sha256="a599eff67de41d578b7e3dd2638203c7f7e9d3fe3f67cd23139de5784baaa6e3",
     licence="MIT",
     card="cards/mien.md",
     about="what people see, in seven expressions: the head trained on FER+'s votes",
@@ -43,7 +43,7 @@ SHIPPED: dict[str, ShippedModel] = {
         sha256="c73c0a4e81748121e4a3873c56ce0722afad885cf64ecac752227c135d5eb5ff",
         licence="MIT",
         card="cards/paper-cnn.md",
-        about="the network of the paper's Table I, for FER2013's own labels, taught by mien",
+        about="the network of the paper's Table I, for FER2013's own labels, taught by the first network with two heads",
     ),
 }
 
