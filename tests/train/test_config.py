@@ -254,8 +254,8 @@ def test_settings_are_changed_as_toml_and_stand_behind_the_name() -> None:
     ("setting", "said"),
     [
         ("seed", "expected KEY=VALUE"),
-        ("speed.limit=3", "expected KEY=VALUE"),
-        ("seed.x=3", "expected KEY=VALUE"),
+        ("speed.limit=3", "unknown key speed.limit"),
+        ("seed.x=3", "unknown key seed.x"),
         ("speed=3", "unknown key speed"),
         ("augment.mixdown=3", "unknown key augment.mixdown"),
         ("=3", "unknown key"),

@@ -18,13 +18,13 @@ from mien.train import search as search_module
 from mien.train.config import ModelConfig, Recipe, TeacherConfig, dumps, read_recipe
 from mien.train.fit import FitResult, fit
 from mien.train.search import Found, Progress, search
-from mien.train.search_space import Choices, Interval
+from mien.train.search_space import Choices, Interval, Space
 from mien.train.search_study import STRATEGIES
 
 MakeDataset = Callable[..., Path]
 MakeRecipe = Callable[..., Recipe]
 
-SPACE = {"optimiser.learning_rate": Interval(1e-7, 0.1, log=True), "optimiser.batch_size": Choices((10, 20))}
+SPACE: Space = {"optimiser.learning_rate": Interval(1e-7, 0.1, log=True), "optimiser.batch_size": Choices((10, 20))}
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -133,7 +133,7 @@ def test_hyperband_ends_early_what_falls_behind(recipe: Recipe, tmp_path: Path) 
 
 
 def test_settings_that_do_not_go_together_are_told_and_the_rest_is_done(recipe: Recipe, tmp_path: Path) -> None:
-    space = {"optimiser.epochs": Choices((1, 3)), "optimiser.warmup_epochs": Choices((0, 2))}
+    space: Space = {"optimiser.epochs": Choices((1, 3)), "optimiser.warmup_epochs": Choices((0, 2))}
     states: list[str] = []
     progress = Progress(on_trial=lambda _number, state, *_: states.append(state))
     search(recipe, space, tmp_path / "out", strategy="grid", trials=9, progress=progress)
@@ -241,7 +241,7 @@ def test_what_is_no_study_strategy_or_has_no_end_is_told(recipe: Recipe, tmp_pat
     (tmp_path / "out/study.journal").write_bytes(b"not a journal\n" * 3)
     with pytest.raises(InputError, match=r"study\.journal: no study can be kept there"):
         search(recipe, SPACE, tmp_path / "out", strategy="random", trials=1)
-    never = {"optimiser.epochs": Choices((1,)), "optimiser.warmup_epochs": Choices((2,))}
+    never: Space = {"optimiser.epochs": Choices((1,)), "optimiser.warmup_epochs": Choices((2,))}
     with pytest.raises(InputError, match=r"no trial came to its end; trials\.csv there tells why"):
         search(recipe, never, tmp_path / "never", strategy="random", trials=2)
 

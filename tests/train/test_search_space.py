@@ -11,7 +11,7 @@ import pytest
 from mien.errors import RecipeError
 from mien.spec import CropSpec
 from mien.train.config import ModelConfig, Recipe, read_recipe
-from mien.train.search_space import Choices, Interval, read_space
+from mien.train.search_space import Choices, Interval, Space, read_space
 
 RECIPE = Recipe("searched")
 
@@ -109,7 +109,7 @@ def test_a_grid_holds_both_ends_and_what_lies_between(interval: Interval, points
 
 def test_what_optuna_keeps_is_read_back_as_it_was() -> None:
     choices = Choices((1, 0.5, "b", True, [1, 2]))
-    space = {"a": choices, "b": Interval(1, 9, whole=True), "c": Interval(1e-4, 1.0, log=True)}
+    space: Space = {"a": choices, "b": Interval(1, 9, whole=True), "c": Interval(1e-4, 1.0, log=True)}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     seen = []
     for _ in range(60):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib import pyplot
@@ -25,7 +26,10 @@ def draw_search(study: Study, folder: Path) -> None:
 
     Importances are those of Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance".
     """
-    wanted = {"history": plots.plot_optimization_history, "parallel": plots.plot_parallel_coordinate}
+    wanted: dict[str, Callable[[Study], Any]] = {
+        "history": plots.plot_optimization_history,
+        "parallel": plots.plot_parallel_coordinate,
+    }
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) >= LEAST_FOR_IMPORTANCES and len({trial.value for trial in complete}) > 1:
         wanted["importances"] = plots.plot_param_importances

@@ -29,8 +29,9 @@ from mien.train.models.registry import build
 __all__ = ["Choices", "Interval", "Space", "read_space"]
 
 #: What else there is in a recipe changes nothing in training, or changes what validation measures.
-SEARCHED = ("model", "augment", "optimiser", "stop", "teacher", "seed", "data.contrast", "data.normalisation")
-SEARCHED += ("data.train_twins",)
+SEARCHED = (
+    "model", "augment", "optimiser", "stop", "teacher", "seed", "data.contrast", "data.normalisation", "data.train_twins"
+)  # fmt: skip
 ENDS = {"low", "high", "log"}
 LARGEST = 2**53  # beyond it not every whole number is a float
 COMBINATIONS = 2000  # of other settings' values, in which a value is looked for that fits to none by itself
@@ -46,7 +47,7 @@ class Choices:
         """Return what a trial is to take, as a recipe's value.  Optuna knows texts, and no lists."""
         return json.loads(trial.suggest_categorical(key, [json.dumps(value) for value in self.values]))
 
-    def grid(self, _points: int) -> list[object]:
+    def grid(self, _points: int) -> list[Any]:
         """Return all values as Optuna keeps them."""
         return [json.dumps(value) for value in self.values]
 
@@ -74,7 +75,7 @@ class Interval:
             return trial.suggest_int(key, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(key, self.low, self.high, log=self.log)
 
-    def grid(self, points: int) -> list[object]:
+    def grid(self, points: int) -> list[Any]:
         """Return so many values at even distances, both ends among them."""
         spaced = (np.geomspace if self.log else np.linspace)(self.low, self.high, points)
         spaced[0], spaced[-1] = self.low, self.high  # which rounding may have left by a hair

@@ -43,7 +43,7 @@ SHIPPED: dict[str, ShippedModel] = {
         sha256="c73c0a4e81748121e4a3873c56ce0722afad885cf64ecac752227c135d5eb5ff",
         licence="MIT",
         card="cards/paper-cnn.md",
-        about="the network of the paper's Table I, for FER2013's own labels, taught by the first network with two heads",
+        about="the network of the paper's Table I, for FER2013's own labels, taught by a network with two heads",
     ),
 }
 

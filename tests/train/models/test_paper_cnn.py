@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -106,7 +107,7 @@ def test_crops_of_another_size_are_refused() -> None:
         ({"kernels": (5,), "widths": (4,)}, 4 * 22 * 22),
     ],
 )
-def test_variants_pool_and_pad_as_table_i_does(settings: dict[str, tuple[int, ...]], flattened: int) -> None:
+def test_variants_pool_and_pad_as_table_i_does(settings: dict[str, Any], flattened: int) -> None:
     network = PaperCnn(nodes=(30,), **settings)
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     assert [(module.in_features, module.out_features) for module in linear] == [(flattened, 30), (30, 7)]
@@ -123,6 +124,6 @@ def test_variants_pool_and_pad_as_table_i_does(settings: dict[str, tuple[int, ..
         ({"kernels": (3,) * 6, "widths": (4,) * 6}, "is larger than its map|leave too little"),
     ],
 )
-def test_a_variant_that_cannot_be_is_refused(settings: dict[str, tuple[int, ...]], reason: str) -> None:
+def test_a_variant_that_cannot_be_is_refused(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(RecipeError, match=reason):
         PaperCnn(**settings)
