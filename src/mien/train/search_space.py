@@ -30,7 +30,8 @@ __all__ = ["Choices", "Interval", "Space", "read_space"]
 
 #: What else there is in a recipe changes nothing in training, or changes what validation measures.
 SEARCHED = (
-    "model", "augment", "optimiser", "stop", "teacher", "seed", "data.contrast", "data.normalisation", "data.train_twins"
+    "model", "augment", "optimiser", "stop", "teacher", "seed",
+    "data.contrast", "data.normalisation", "data.train_twins",
 )  # fmt: skip
 ENDS = {"low", "high", "log"}
 LARGEST = 2**53  # beyond it not every whole number is a float
