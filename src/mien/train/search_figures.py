@@ -26,7 +26,7 @@ def draw_search(study: Study, folder: Path) -> None:
 
     Importances are those of Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance".
     """
-    wanted: dict[str, Callable[[Study], Any]] = {
+    wanted: dict[str, Callable[..., Any]] = {
         "history": plots.plot_optimization_history,
         "parallel": plots.plot_parallel_coordinate,
     }
@@ -35,8 +35,8 @@ def draw_search(study: Study, folder: Path) -> None:
         wanted["importances"] = plots.plot_param_importances
     with _quietly_without_a_screen():
         for name, plot in wanted.items():
-            figure = plot(study).figure
-            figure.set_size_inches(9, 4.5)
+            figure = plot(study, target_name="validation accuracy").figure
+            figure.set_size_inches(max(9, 2.5 * len(complete[0].params)) if name == "parallel" and complete else 9, 4.5)
             with atomic_path(folder / f"{name}.png") as temporary:
                 figure.savefig(temporary, dpi=120, bbox_inches="tight")
 
