@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mien.cli.console import err, out, progress_bar
+from mien.cli.recipes import DataOption, SettingsOption, with_data
 
 __all__ = ["search"]
 
@@ -18,12 +18,8 @@ def search(
     recipe_path: Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML file with a [search] section.")],
     strategy: Annotated[str, typer.Option(help="grid, random, hyperband or bayesian.")] = "bayesian",
     trials: Annotated[int, typer.Option(min=1, help="How many there shall be in all, earlier ones counted.")] = 20,
-    data: Annotated[
-        list[Path] | None, typer.Option(help="A prepared dataset instead of the recipe's; may be repeated.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
-    ] = None,
+    data: DataOption = None,
+    settings: SettingsOption = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="The search's folder; left out: .runs/search/NAME STRATEGY.")
     ] = None,
@@ -46,9 +42,7 @@ def search(
     from mien.train.search import search as run_search
     from mien.train.search_space import read_space
 
-    recipe = with_settings(read_recipe(recipe_path), settings or ())
-    if data:
-        recipe = replace(recipe, data=replace(recipe.data, manifests=tuple(str(folder) for folder in data)))
+    recipe = with_data(with_settings(read_recipe(recipe_path), settings or ()), data)
     space = read_space(recipe_path, recipe, load(recipe.data).crop)
     folder = out_dir or Path(".runs/search") / f"{recipe.name} {strategy}"
     epochs = recipe.optimiser.epochs

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.console import err, out, progress_bar
+from mien.cli.recipes import DataOption, SettingsOption, with_data
 from mien.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,12 +20,8 @@ __all__ = ["train"]
 
 def train(
     recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="TOML files; several are run in a row.")],
-    data: Annotated[
-        list[Path] | None, typer.Option(help="A prepared dataset instead of the recipe's; may be repeated.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
-    ] = None,
+    data: DataOption = None,
+    settings: SettingsOption = None,
     seeds: Annotated[
         list[int] | None, typer.Option("--seed", help="Instead of the recipe's; repeated, each seed is a run.")
     ] = None,
@@ -55,9 +52,7 @@ def train(
     where = find_device(device)
     err.print(f"computing on {describe(where)} in {str(find_precision(where)).removeprefix('torch.')}", markup=False)
     for recipe in wanted:
-        if data:
-            recipe = replace(recipe, data=replace(recipe.data, manifests=tuple(str(folder) for folder in data)))
-        _run(recipe, out_dir / recipe.name, resume=resume, device=device)
+        _run(with_data(recipe, data), out_dir / recipe.name, resume=resume, device=device)
 
 
 def _check_teachers(recipes: list[Recipe], out_dir: Path, *, resume: bool) -> None:

@@ -77,9 +77,7 @@ class Bench:
                 # Optuna's other lock is a link that, of a relative path, leads nowhere and is waited for without end.
                 path = str(Path(self.storage).resolve())
                 storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
-        except (
-            Exception
-        ) as error:  # a journal or a database that is damaged or not there can make Optuna raise anything
+        except Exception as error:  # Optuna raises anything where a journal or a database is damaged or not there
             raise InputError(f"{self.shown}: no study can be kept there ({first_line(error)})") from error
         try:
             yield storage

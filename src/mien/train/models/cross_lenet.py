@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import RecipeError
-from mien.train.models.layers import convolution, full_connection, initialise
+from mien.train.models.layers import convolution, full_connections, initialise
 
 __all__ = ["CrossLeNet"]
 
@@ -48,11 +48,8 @@ class CrossLeNet(nn.Module):
         if sides[-1] < 1:
             raise RecipeError(f"cross-lenet: two convolutions and poolings leave nothing of crops of {size_px} pixels")
         inputs = sum(width * side**2 for width, side in zip(WIDTHS, sides[1:], strict=True))
-        hidden: list[nn.Module] = []
-        for nodes in NODES:
-            hidden += full_connection(inputs, nodes, dropout=dropout, batch_norm=batch_norm)
-            inputs = nodes
-        last = nn.Linear(inputs, labels)
+        hidden = full_connections(inputs, NODES, dropout=dropout, batch_norm=batch_norm)
+        last = nn.Linear(NODES[-1], labels)
         self.classifier = nn.Sequential(*hidden, last)
         initialise(self, last)
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import RecipeError
 
-__all__ = ["COSINE_SCALE", "CosineLinear", "check_stages", "convolution", "full_connection", "initialise", "last_layer"]
+__all__ = [
+    "COSINE_SCALE",
+    "CosineLinear",
+    "check_stages",
+    "convolution",
+    "full_connection",
+    "full_connections",
+    "initialise",
+    "last_layer",
+]
 
 COSINE_SCALE = 16.0  # ArcFace's 64 is for many thousand classes; with ten, logits of 16 and -16 say all there is to say
 
@@ -43,6 +54,15 @@ def full_connection(inputs: int, outputs: int, *, dropout: float, batch_norm: bo
     """Return a full connection with its activation and dropout; the bias goes where batch normalisation has its own."""
     layer = nn.Linear(inputs, outputs, bias=not batch_norm)
     return [layer, *([nn.BatchNorm1d(outputs)] if batch_norm else []), nn.ReLU(), nn.Dropout(dropout)]
+
+
+def full_connections(inputs: int, nodes: tuple[int, ...], *, dropout: float, batch_norm: bool) -> list[nn.Module]:
+    """Return hidden full connections one after the other, of so many nodes each."""
+    return [
+        layer
+        for before, after in pairwise((inputs, *nodes))
+        for layer in full_connection(before, after, dropout=dropout, batch_norm=batch_norm)
+    ]
 
 
 class CosineLinear(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mien.errors import InputError, RecipeError
-from mien.train.models.layers import convolution, full_connection, initialise
+from mien.train.models.layers import convolution, full_connections, initialise
 
 __all__ = ["PaperCnn"]
 
@@ -90,13 +90,10 @@ class PaperCnn(nn.Module):
                 layers.append(nn.MaxPool2d(2))
                 side //= 2
         self.features = nn.Sequential(*layers)
-        hidden: list[nn.Module] = [nn.Flatten()]
         inputs *= side * side
-        for count in nodes:
-            hidden += full_connection(inputs, count, dropout=dropout, batch_norm=batch_norm)
-            inputs = count
-        last = nn.Linear(inputs, labels)
-        self.classifier = nn.Sequential(*hidden, last)
+        hidden = full_connections(inputs, nodes, dropout=dropout, batch_norm=batch_norm)
+        last = nn.Linear((inputs, *nodes)[-1], labels)
+        self.classifier = nn.Sequential(nn.Flatten(), *hidden, last)
         initialise(self, last)
 
     def forward(self, inputs: Tensor) -> Tensor:
