@@ -254,3 +254,35 @@ def test_faces_that_were_not_found_are_nobodys_twins(make_dataset: MakeDataset) 
     folder = rewrite(make_dataset(train=14, val=7, test=7), copied={14: 3, 15: 4}, missed=missed)
     assert [row for _, row in where(load(config(folder, val_twins=False)).val)] == [14, *range(16, 21)]
     assert 4 in [row for _, row in where(load(config(folder, train_twins=False)).train)]
+
+
+@pytest.mark.parametrize("folders", [1, 2])
+def test_the_parts_of_a_cross_validation_hold_each_crop_once_and_each_label_alike(
+    make_dataset: MakeDataset, folders: int
+) -> None:
+    made = [make_dataset(f"part-{number}", train=70, val=35, seed=number) for number in range(folders)]
+    validated, count = [], 105 * folders
+    for fold in range(3):
+        data = load(config(*made, folds=3, fold=fold))
+        assert len(data.train) + len(data.val) == count
+        held_out, trained = (
+            {(part, row) for part, row in zip(table.part.tolist(), table.row.tolist(), strict=True)}
+            for table in (data.val, data.train)
+        )
+        assert not held_out & trained
+        assert data.val.targets.sum(axis=0) == pytest.approx(count / 21, abs=1)
+        validated += sorted(held_out)
+    assert sorted(validated) == [(part, row) for part in range(folders) for row in range(105)]  # none of the test's
+
+
+def test_identical_crops_are_in_one_part_of_a_cross_validation(make_dataset: MakeDataset) -> None:
+    copied = {row: row % 7 for row in range(7, 49)}
+    folder = rewrite(make_dataset(train=70, val=35), copied=copied)
+    for fold in range(3):
+        held_out = set(load(config(folder, folds=3, fold=fold)).val.row.tolist())
+        assert all((row in held_out) == (other in held_out) for row, other in copied.items())
+
+
+def test_a_cross_validation_of_more_parts_than_rows_is_refused(make_dataset: MakeDataset) -> None:
+    with pytest.raises(DataError, match=r"fewer rows in train and val than data\.folds = 20"):
+        load(config(make_dataset(train=14, val=5), folds=20))

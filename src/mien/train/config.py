@@ -15,6 +15,7 @@ from typing import Any
 
 from mien.errors import InputError, RecipeError
 from mien.spec import CONTRASTS, NORMALISATIONS
+from mien.train.balance import BALANCES
 
 __all__ = [
     "SEARCH",
@@ -51,6 +52,9 @@ class DataConfig:
     limit: int = 0  # train and validate on the first so many rows of each split; 0: on all
     val_twins: bool = True  # validate also on crops that stand, pixel for pixel, in train
     train_twins: bool = True  # train also on crops that stand, pixel for pixel, in val or test
+    balance: str = "none"  # what is done about rare labels: "none", "loss", "sampling" or "copies", see train.balance
+    folds: int = 0  # train and val are joined and cut into so many parts, see train.dataset; 0: the splits as they are
+    fold: int = 0  # the part, counted from 0, that is validated on; the others are trained on
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,9 @@ class Recipe:
             "data.contrast": self.data.contrast in CONTRASTS,
             "data.normalisation": self.data.normalisation in NORMALISATIONS,
             "data.limit": self.data.limit >= 0,
+            "data.balance": self.data.balance in BALANCES,
+            "data.folds": self.data.folds == 0 or self.data.folds >= 2,
+            "data.fold": 0 <= self.data.fold < max(1, self.data.folds),
             "model.dropout": 0 <= self.model.dropout < 1,
             "model.widths": all(width >= 1 for width in self.model.widths),
             "model.depths": all(depth >= 1 for depth in self.model.depths),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from mien.data import manifest as manifests
 from mien.data.audit import fingerprints
-from mien.data.manifest import Dataset, Manifest
+from mien.data.manifest import SPLITS, Dataset, Manifest
 from mien.errors import DataError
 from mien.labels import FER2013, FERPLUS
 from mien.preprocess import enhance
@@ -20,6 +21,8 @@ from mien.train.config import DataConfig
 from mien.types import FloatArray, ImageArray, IntArray
 
 __all__ = ["CropTable", "TrainingData", "load"]
+
+TRAIN, VAL = SPLITS.index("train"), SPLITS.index("val")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +37,10 @@ class CropTable:
     def __len__(self) -> int:
         """Return how many crops there are."""
         return len(self.row)
+
+    def labels(self, columns: slice) -> IntArray:
+        """Return the likeliest label (N,) that each target asks for among some columns."""
+        return self.targets[:, columns].argmax(axis=1)
 
     def batch(self, indices: IntArray) -> tuple[Tensor, Tensor]:
         """Return (crops uint8 (B, S, S) or (B, S, S, 3), targets (B, columns)) of some rows."""
@@ -62,6 +69,8 @@ def load(config: DataConfig) -> TrainingData:
     for one of the heads.
     """
     datasets = [manifests.read(folder) for folder in config.manifests]
+    if config.folds:
+        datasets = _in_folds(datasets, config)
     first = datasets[0].manifest.crop
     for folder, dataset in zip(config.manifests, datasets, strict=True):
         if dataset.manifest.crop.geometry != first.geometry:
@@ -90,6 +99,36 @@ def load(config: DataConfig) -> TrainingData:
     seven = tables["train"].targets[:, HEADS[config.labels][-1].columns][:, : len(FER2013)]
     sha256 = "+".join(dataset.manifest.sha256 for dataset in datasets)
     return TrainingData(tables["train"], tables["val"], seven.sum(axis=0) / seven.sum(), crop, sha256)
+
+
+def _in_folds(datasets: list[Dataset], config: DataConfig) -> list[Dataset]:
+    """Return the datasets with the parts of a cross-validation for train and val; test stays what it is.
+
+    Identical crops are in one part, and each part has about the same share of each label.  The parts are the same
+    whatever the recipe's seed.  DataError where there are fewer rows than parts.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # which all other training does without
+
+    rows = [
+        np.flatnonzero(np.isin(dataset.manifest.split, (TRAIN, VAL)) & ~dataset.manifest.missed) for dataset in datasets
+    ]
+    if sum(map(len, rows)) < config.folds:
+        raise DataError(f"{', '.join(config.manifests)}: fewer rows in train and val than data.folds = {config.folds}")
+    labels = np.concatenate([dataset.manifest.label[own] for dataset, own in zip(datasets, rows, strict=True)])
+    marks = [mark for dataset, own in zip(datasets, rows, strict=True) for mark in fingerprints(dataset, own)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")  # so rare that some parts have none
+        parts = StratifiedGroupKFold(config.folds, shuffle=True, random_state=0).split(labels, labels, marks)
+        _, held_out = list(parts)[config.fold]
+    split = np.full(len(labels), TRAIN)
+    split[held_out] = VAL
+    cut = np.split(split, np.cumsum([len(own) for own in rows])[:-1])
+    folded = []
+    for dataset, own, assigned in zip(datasets, rows, cut, strict=True):
+        splits = dataset.manifest.split.copy()
+        splits[own] = assigned
+        folded.append(replace(dataset, manifest=replace(dataset.manifest, split=splits)))
+    return folded
 
 
 def _unwanted_in_train(datasets: list[Dataset], config: DataConfig) -> set[bytes]:

@@ -24,6 +24,7 @@ from mien.train import checkpoint
 from mien.train.answers import HEADS, count_logits, make_answers
 from mien.train.augment import degrade, mix, move
 from mien.train.average import update_average
+from mien.train.balance import draw_order, sample_weights
 from mien.train.config import Recipe, dumps, from_fields
 from mien.train.curves import Row, draw_curves, write_log
 from mien.train.dataset import TrainingData, load
@@ -249,7 +250,9 @@ def train_epoch(
     seed = recipe.seed * 1_000_003 + epoch
     torch.manual_seed(seed)  # dropout
     generator = torch.Generator().manual_seed(seed)  # order and augmentation
-    order = torch.randperm(len(data.train), generator=generator).numpy()
+    labels = data.train.labels(heads[0].columns)
+    weights = torch.from_numpy(sample_weights(labels, recipe.data.balance))
+    order = draw_order(labels, recipe.data.balance, generator=generator)
     steps = max(1, len(order) // config.batch_size)
     side, layout = size_at(config, epoch), find_layout(device)
     network.train()
@@ -258,7 +261,9 @@ def train_epoch(
         step = (epoch - 1) * steps + number
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(config, step, steps)
-        crops, targets = data.train.batch(order[number * config.batch_size : (number + 1) * config.batch_size])
+        rows = order[number * config.batch_size : (number + 1) * config.batch_size]
+        crops, targets = data.train.batch(rows)
+        targets = targets * weights[rows, None]
         inputs = move(to_input(crops.to(device)), recipe.augment, generator=generator)
         inputs, targets = mix(inputs, targets.to(device), recipe.augment, generator=generator)
         taught = teach(state.teachers, heads, inputs, recipe.teacher.temperature) if state.teachers else None

@@ -11,6 +11,7 @@ from mien.errors import RecipeError
 from mien.spec import CropSpec
 from mien.train.config import ModelConfig
 from mien.train.models.cross_lenet import CrossLeNet
+from mien.train.models.lu import Lu
 from mien.train.models.mobilenet import MobileNet
 from mien.train.models.paper_cnn import PaperCnn
 from mien.train.models.resnet import ResNet
@@ -20,6 +21,7 @@ __all__ = ["MODELS", "build"]
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "cross-lenet": CrossLeNet,
+    "lu": Lu,
     "mobilenet": MobileNet,
     "paper-cnn": PaperCnn,
     "resnet": ResNet,
