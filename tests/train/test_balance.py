@@ -55,7 +55,7 @@ def test_copies_that_do_not_divide_differ_by_one_at_most() -> None:
 
 def test_weights_give_each_label_the_same_say_and_are_1_on_average() -> None:
     weights = sample_weights(LABELS, "loss")
-    says = [weights[LABELS == label].sum() for label in (0, 2, 3)]
+    says = [weights[label == LABELS].sum() for label in (0, 2, 3)]
     assert says == pytest.approx([100 / 3] * 3)
     assert sample_weights(LABELS, "sampling").tolist() == [1] * 100
 

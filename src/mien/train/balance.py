@@ -1,4 +1,4 @@
-"""What is done about expressions that are rarer than others: nothing, weights in the loss, other shares of the batches."""
+"""What is done about expressions that are rarer than others: weights in the loss, or other shares of an epoch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from mien.types import FloatArray, IntArray
 
 __all__ = ["BALANCES", "draw_order", "sample_weights"]
 
-#: "none"; "loss": rare labels weigh more; "sampling": each label is drawn equally often, in as many pictures as before;
-#: "copies": all pictures, and the rare labels' once more, moved anew, until each label has as many as the most frequent.
+#: "none"; "loss": rare labels weigh more; "sampling": each label is drawn equally often, as many crops as before;
+#: "copies": all crops, and the rare labels' again, moved anew, until each label has as many as the most frequent.
 BALANCES = ("none", "loss", "sampling", "copies")
 
 

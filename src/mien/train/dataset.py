@@ -40,7 +40,8 @@ class CropTable:
 
     def labels(self, columns: slice) -> IntArray:
         """Return the likeliest label (N,) that each target asks for among some columns."""
-        return self.targets[:, columns].argmax(axis=1)
+        likeliest: IntArray = self.targets[:, columns].argmax(axis=1)
+        return likeliest
 
     def batch(self, indices: IntArray) -> tuple[Tensor, Tensor]:
         """Return (crops uint8 (B, S, S) or (B, S, S, 3), targets (B, columns)) of some rows."""
