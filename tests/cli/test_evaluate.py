@@ -5,19 +5,16 @@ from __future__ import annotations
 import csv
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mien.classify import Classifier
-from mien.cli import evaluate as command
 from mien.data.manifest import read, write
 from mien.evaluate.report import read_results
 from mien.files import sha256_of
@@ -369,33 +366,3 @@ def test_a_place_that_cannot_be_written_is_said(
     code, _, err = run(make_model(), "--data", make_dataset(), "--out", tmp_path / "file")
     assert code == 2
     assert re.fullmatch(r"mien: .*file: cannot write there: .*\n", err)
-
-
-def test_the_commit_is_that_of_miens_own_repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def git(folder: Path, *arguments: str) -> str:
-        settings = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
-        told = subprocess.run(["git", *settings, *arguments], cwd=folder, check=True, capture_output=True, text=True)
-        return told.stdout.strip()
-
-    if not shutil.which("git"):
-        pytest.skip("needs git")
-    repository = tmp_path / "mien"
-    (repository / "src").mkdir(parents=True)
-    module = repository / "src" / "evaluate.py"
-    module.write_text("")
-    git(repository, "init", "--quiet")
-    git(repository, "add", "src")
-    git(repository, "commit", "--quiet", "-m", "first")
-    installed = repository / ".venv" / "evaluate.py"
-    installed.parent.mkdir()
-    installed.write_text("")
-    where: Any = command
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(where, "__file__", str(module))
-    assert command._commit() == git(repository, "rev-parse", "--short=12", "HEAD")
-    module.write_text("changed")
-    assert command._commit() == git(repository, "rev-parse", "--short=12", "HEAD") + "+"
-    monkeypatch.setattr(where, "__file__", str(installed))
-    assert command._commit() == "", "a copy installed into somebody's repository has no commit of its own"
-    monkeypatch.setattr(where, "__file__", str(tmp_path / "evaluate.py"))
-    assert command._commit() == ""

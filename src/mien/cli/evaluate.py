@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
-import os
-import platform
 import re
-import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,8 +54,9 @@ def evaluate(
     from mien.data.manifest import SPLITS
     from mien.evaluate.cameras import as_cameras
     from mien.evaluate.ensemble import VIEWS, Ensemble
-    from mien.evaluate.report import Measurement, add_to_results, draw_confusion, read_results, write_confusion
-    from mien.evaluate.score import predict_split, score, write_samples
+    from mien.evaluate.measure import record, score_subsets
+    from mien.evaluate.report import draw_confusion, read_results, write_confusion
+    from mien.evaluate.score import predict_split, write_samples
     from mien.evaluate.truth import TRUTHS
     from mien.files import check_folder
 
@@ -79,9 +75,7 @@ def evaluate(
             ensemble.predict, dataset, split, labels=ensemble.labels, crop=ensemble.crop, by=truth,
             change=as_cameras if change else None, on_progress=advance,
         )  # fmt: skip
-    subsets = {"all": score(table)}
-    if table.seen.any() and not table.seen.all():
-        subsets["unseen"] = score(table, ~table.seen)
+    subsets = score_subsets(table)
     name = data.resolve().name
     how = [part for part in (truth.replace("label", ""), views.replace("own", ""), change) if part]
     title = ", ".join([f"{ensemble.name} on {name}", split, *how])
@@ -94,30 +88,11 @@ def evaluate(
     write_samples(folder / "samples.csv", table)
     write_confusion(folder / "confusion.csv", subsets["all"])
     draw_confusion(folder / "confusion.png", subsets["all"], title=title)
-    template = Measurement(
-        model=ensemble.name,
-        data=name,
-        split=split,
-        subset="all",
-        truth=truth,
-        views=views,
-        change=change,
-        detector=found_by,
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        hardware=f"{os.cpu_count()} cores, {platform.machine()}",
-        commit=_commit(),
-        model_sha256=ensemble.sha256,
-        manifest_sha256=_sha256_of(dataset),
-    )
-    add_to_results(results, [(replace(template, subset=subset), scores) for subset, scores in subsets.items()])
+    record(
+        results, subsets, model=ensemble.name, model_sha256=ensemble.sha256, data=name, dataset=dataset, split=split,
+        truth=truth, views=views, change=change, detector=found_by,
+    )  # fmt: skip
     err.print(f"confusion matrix and per-sample table in {folder}; scores added to {results}", markup=False)
-
-
-def _sha256_of(dataset: Dataset) -> str:
-    """Return the hash of a dataset, also of one that was gathered just now."""
-    from mien.data.manifest import digest
-
-    return dataset.manifest.sha256 or digest(dataset.manifest, dataset.crops)
 
 
 def _open(data: Path, crop: CropSpec, detector: str, split: str) -> tuple[Dataset, str]:
@@ -153,16 +128,3 @@ def _show(subsets: dict[str, Scores], title: str) -> None:
     for label, counts, recall in zip(scores.labels, scores.confusion, scores.recall, strict=True):
         confusion.add_row(label, *(str(count) for count in counts), f"{100 * recall:.1f}%" if recall == recall else "")
     out.print(confusion)
-
-
-def _commit() -> str:
-    """Return the commit of mien's own repository, with + where it has changed since; empty for an installed copy."""
-    here = Path(__file__)
-    in_repository = ["git", "ls-files", "--error-unmatch", here.name]
-    describe = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-    try:
-        subprocess.run(in_repository, capture_output=True, check=True, cwd=here.parent)
-        told = subprocess.run(describe, capture_output=True, text=True, check=True, cwd=here.parent)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return told.stdout.strip()

@@ -1,0 +1,78 @@
+"""A table of what a model said to rows of results.csv: scores with and without twins, and under what they were measured."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+from mien.data.manifest import Dataset, digest
+from mien.evaluate.report import Measurement, add_to_results
+from mien.evaluate.score import SampleTable, Scores, score
+
+__all__ = ["commit", "hardware", "record", "score_subsets"]
+
+
+def score_subsets(table: SampleTable) -> dict[str, Scores]:
+    """Return the scores of "all" samples and, where some were seen before, of the "unseen" ones."""
+    subsets = {"all": score(table)}
+    if table.seen.any() and not table.seen.all():
+        subsets["unseen"] = score(table, ~table.seen)
+    return subsets
+
+
+def record(
+    results: str | Path,
+    subsets: dict[str, Scores],
+    *,
+    model: str,
+    model_sha256: str,
+    data: str,
+    dataset: Dataset,
+    split: str,
+    truth: str = "label",
+    views: str = "own",
+    change: str = "",
+    detector: str = "",
+) -> None:
+    """Add the scores of a model's name and file on a dataset, under its name, to a results.csv.
+
+    Raises DataError where the file is there and is not a results.csv.
+    """
+    template = Measurement(
+        model=model,
+        data=data,
+        split=split,
+        subset="all",
+        truth=truth,
+        views=views,
+        change=change,
+        detector=detector,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        hardware=hardware(),
+        commit=commit(),
+        model_sha256=model_sha256,
+        manifest_sha256=dataset.manifest.sha256 or digest(dataset.manifest, dataset.crops),
+    )
+    add_to_results(results, [(replace(template, subset=subset), scores) for subset, scores in subsets.items()])
+
+
+def hardware() -> str:
+    """Return what this machine computes with."""
+    return f"{os.cpu_count()} cores, {platform.machine()}"
+
+
+def commit() -> str:
+    """Return the commit of mien's own repository, with + where it has changed since; empty for an installed copy."""
+    here = Path(__file__)
+    in_repository = ["git", "ls-files", "--error-unmatch", here.name]
+    describe = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+    try:
+        subprocess.run(in_repository, capture_output=True, check=True, cwd=here.parent)
+        told = subprocess.run(describe, capture_output=True, text=True, check=True, cwd=here.parent)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return told.stdout.strip()
