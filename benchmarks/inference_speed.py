@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 
 from mien.classify import Classifier
 from mien.errors import ModelError
+from mien.paper.cost import cost_of
 from mien.train.quantise import quantise
 from mien.types import ImageArray
 from mien.weights import catalogue
@@ -59,7 +59,7 @@ def first_names() -> list[str]:
 
 def measure(title: str, file: Path, crops: ImageArray) -> None:
     """Print a line for each number of threads and size of batch."""
-    millions = multiplications(onnx.load(file)) / 1e6
+    millions = cost_of(file).multiplications / 1e6
     for threads in sorted({1, min(2, os.cpu_count() or 1)}):
         classifier = Classifier.load(file, threads=threads)
         for batch in (1, 32):
@@ -88,25 +88,6 @@ def compare(*functions: Callable[[], None]) -> list[float]:
             function()
             taken.append(time.perf_counter() - begun)
     return [statistics.median(taken[1:]) for taken in times]
-
-
-def multiplications(model: onnx.ModelProto) -> int:
-    """Return how many multiplications the convolutions and full connections of a graph take for one crop."""
-    inferred = onnx.shape_inference.infer_shapes(model)
-    shapes = {
-        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inferred.graph.value_info
-    }
-    weights = {weight.name: list(weight.dims) for weight in inferred.graph.initializer}
-    for node in inferred.graph.node:  # weights behind a cast or in 8 bits
-        if node.op_type in ("Cast", "DequantizeLinear") and node.input[0] in weights:
-            weights[node.output[0]] = weights[node.input[0]]
-    total = 0
-    for node in inferred.graph.node:
-        if node.op_type == "Conv":
-            total += int(np.prod(weights[node.input[1]]) * np.prod(shapes[node.output[0]][2:]))
-        elif node.op_type in ("Gemm", "MatMul") and node.input[1] in weights:
-            total += int(np.prod(weights[node.input[1]]))
-    return total
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ __all__ = [
     "expected_calibration_error",
     "log_loss",
     "macro_f1",
+    "mcnemar",
     "recalls",
     "wilson_interval",
 ]
@@ -66,6 +67,18 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     centre = (share + z2 / (2 * total)) / (1 + z2 / total)
     reach = Z_95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
     return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def mcnemar(right: BoolArray, other_right: BoolArray) -> float:
+    """Return how likely two predictors of equal worth would differ so much on the same samples, or more: a p value.
+
+    right, other_right: (N,) whether each got a sample right.  Exact and two-sided, by the samples that only one got
+    right.  Source: McNemar 1947, "Note on the sampling error of the difference between correlated proportions".
+    """
+    first, second = int((right & ~other_right).sum()), int((other_right & ~right).sum())
+    differing = first + second
+    tail = sum(math.comb(differing, count) for count in range(min(first, second) + 1))
+    return float(min(1.0, 2 * tail / 2**differing))
 
 
 def log_loss(probabilities: FloatArray, targets: FloatArray) -> float:

@@ -13,14 +13,17 @@ import typer
 from rich.text import Text
 
 from mien import __version__
-from mien.cli import data, evaluate, explain, models, recognize, search, train
+from mien.cli import data, evaluate, explain, models, paper, recognize, search, train
 from mien.cli.console import err, out
 from mien.errors import MienError
 
 __all__ = ["app", "main"]
 
 #: Modules that only the extra brings.
-_EXTRAS = dict.fromkeys(("torch", "onnx", "onnxscript", "matplotlib", "scipy", "optuna", "filelock"), "train")
+_EXTRAS = dict.fromkeys(
+    ("torch", "onnx", "onnxscript", "matplotlib", "scipy", "optuna", "filelock", "jinja2", "skimage", "sklearn"),
+    "train",
+)
 
 app = typer.Typer(
     name="mien",
@@ -34,6 +37,7 @@ app.command("train")(train.train)
 app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
 app.command("explain")(explain.explain)
+app.command("paper")(paper.paper)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 

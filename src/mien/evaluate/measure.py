@@ -1,4 +1,4 @@
-"""A table of what a model said to rows of results.csv: scores with and without twins, and under what they were measured."""
+"""What a model said, as rows of results.csv: scores with and without twins, and under what they were measured."""
 
 from __future__ import annotations
 

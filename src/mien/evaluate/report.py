@@ -15,7 +15,15 @@ from mien.evaluate.score import Scores
 from mien.files import atomic_path, write_text
 from mien.labels import FERPLUS
 
-__all__ = ["COLUMNS", "Measurement", "add_to_results", "draw_confusion", "read_results", "write_confusion"]
+__all__ = [
+    "COLUMNS",
+    "Measurement",
+    "add_to_results",
+    "draw_confusion",
+    "plot_confusion",
+    "read_results",
+    "write_confusion",
+]
 
 #: The columns of results.csv; results/README.md explains them.
 COLUMNS = (
@@ -112,6 +120,12 @@ def write_confusion(path: str | Path, scores: Scores) -> None:
 
 def draw_confusion(path: str | Path, scores: Scores, *, title: str) -> None:
     """Draw the confusion matrix, counts over the share of each actual label; the suffix names the format."""
+    with atomic_path(path) as temporary:
+        plot_confusion(scores, title=title).savefig(temporary, dpi=120)
+
+
+def plot_confusion(scores: Scores, *, title: str) -> Figure:
+    """Return it as a figure."""
     counts = scores.confusion if scores.missed else scores.confusion[:, :-1]
     columns = [*scores.labels, "no face"][: counts.shape[1]]
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
@@ -132,5 +146,4 @@ def draw_confusion(path: str | Path, scores: Scores, *, title: str) -> None:
         text = f"{counts[row, column]}\n{100 * shares[row, column]:.0f}%"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
     figure.colorbar(picture, label="share of the actual label", shrink=0.8)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    return figure

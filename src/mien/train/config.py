@@ -8,7 +8,7 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ __all__ = [
     "StopConfig",
     "TeacherConfig",
     "dumps",
+    "flatten",
     "from_fields",
     "read_recipe",
     "read_toml",
@@ -226,6 +227,20 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); expected a recipe") from error
     except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, a number of 5,000 digits, brackets without end
         raise RecipeError(f"{path}: not TOML ({error})") from error
+
+
+def flatten(table: Mapping[str, Any], *, whole: Collection[str] = ()) -> dict[str, Any]:
+    """Return the entries of nested tables under their dotted keys: TOML makes tables of a key that has no quotes.
+
+    whole: a table with one of these keys is a value and stays.
+    """
+    entries: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict) and not value.keys() & set(whole):
+            entries |= {f"{key}.{inner}": found for inner, found in flatten(value, whole=whole).items()}
+        else:
+            entries[key] = value
+    return entries
 
 
 def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:

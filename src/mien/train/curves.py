@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mien.files import atomic_path, write_text
 
-__all__ = ["COLUMNS", "Row", "draw_curves", "write_log"]
+__all__ = ["COLUMNS", "Row", "draw_curves", "plot_curves", "write_log"]
 
 #: One row an epoch.  seconds: of the whole epoch, validation included; images_per_s: of its training part.  Where there
 #: are two heads, val_loss is the sum and val_accuracy the mean of theirs, and val_accuracy_HEAD stands behind.
@@ -32,9 +32,16 @@ def write_log(path: str | Path, rows: list[Row]) -> None:
 
 def draw_curves(path: str | Path, rows: list[Row], *, title: str) -> None:
     """Draw loss and validation accuracy over the epochs, the best epoch marked; the suffix names the format."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    plot_curves(figure, rows, title=title)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def plot_curves(figure: Figure, rows: list[Row], *, title: str) -> None:
+    """Draw them onto a figure."""
     epochs = [row["epoch"] for row in rows]
     best = max(rows, key=lambda row: row["val_accuracy"])
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
     marker = "o" if len(rows) == 1 else None  # a line of one point is not seen
     losses.plot(epochs, [row["train_loss"] for row in rows], marker=marker, label="training (augmented)")
@@ -50,5 +57,3 @@ def draw_curves(path: str | Path, rows: list[Row], *, title: str) -> None:
     for axes in (losses, accuracies):
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)

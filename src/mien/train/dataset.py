@@ -20,7 +20,7 @@ from mien.train.answers import HEADS
 from mien.train.config import DataConfig
 from mien.types import FloatArray, ImageArray, IntArray
 
-__all__ = ["CropTable", "TrainingData", "load"]
+__all__ = ["CropTable", "TrainingData", "in_folds", "load"]
 
 TRAIN, VAL = SPLITS.index("train"), SPLITS.index("val")
 
@@ -71,7 +71,7 @@ def load(config: DataConfig) -> TrainingData:
     """
     datasets = [manifests.read(folder) for folder in config.manifests]
     if config.folds:
-        datasets = _in_folds(datasets, config)
+        datasets = in_folds(datasets, config)
     first = datasets[0].manifest.crop
     for folder, dataset in zip(config.manifests, datasets, strict=True):
         if dataset.manifest.crop.geometry != first.geometry:
@@ -102,7 +102,7 @@ def load(config: DataConfig) -> TrainingData:
     return TrainingData(tables["train"], tables["val"], seven.sum(axis=0) / seven.sum(), crop, sha256)
 
 
-def _in_folds(datasets: list[Dataset], config: DataConfig) -> list[Dataset]:
+def in_folds(datasets: list[Dataset], config: DataConfig) -> list[Dataset]:
     """Return the datasets with the parts of a cross-validation for train and val; test stays what it is.
 
     Identical crops are in one part, and each part has about the same share of each label.  The parts are the same

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ from optuna.trial import Trial
 
 from mien.errors import InputError, RecipeError
 from mien.spec import CropSpec
-from mien.train.config import SEARCH, Recipe, read_toml, with_values
+from mien.train.config import SEARCH, Recipe, flatten, read_toml, with_values
 from mien.train.models.registry import build
 
-__all__ = ["Choices", "Interval", "Space", "read_space"]
+__all__ = ["Choices", "Interval", "Space", "make_space", "read_space"]
 
 #: What else there is in a recipe changes nothing in training, or changes what validation measures.
 SEARCHED = (
@@ -108,22 +108,18 @@ def read_space(path: str | Path, recipe: Recipe, crop: CropSpec) -> Space:
     if not isinstance(section, dict) or not section:
         raise RecipeError(f'{path}: no [search] section; it opens settings, as "model.dropout" = [0.2, 0.4]')
     try:
-        space = {key: _range(recipe, key, value) for key, value in _flat(section)}
-        for key, opened in space.items():
-            for value in opened.ends():
-                _check(recipe, space, key, value, crop)
+        return make_space(section, recipe, crop)
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error
+
+
+def make_space(section: Mapping[str, Any], recipe: Recipe, crop: CropSpec) -> Space:
+    """Return what the entries of a [search] section open; arguments and errors as of `read_space`."""
+    space = {key: _range(recipe, key, value) for key, value in flatten(section, whole=ENDS).items()}
+    for key, opened in space.items():
+        for value in opened.ends():
+            _check(recipe, space, key, value, crop)
     return space
-
-
-def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each entry under its dotted key: TOML makes tables of a key that is written without quotes."""
-    for key, value in section.items():
-        if isinstance(value, dict) and not value.keys() & ENDS:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _range(recipe: Recipe, key: str, value: object) -> Choices | Interval:

@@ -1,0 +1,151 @@
+"""The page on each part by itself, on variation, and on rare expressions: runs over several seeds or parts."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import t as student_t
+
+from mien.errors import MienError
+from mien.labels import FERPLUS
+from mien.paper.context import Context, percent, share
+from mien.paper.page import Block, Gap, Picture, Section, Table, Text
+from mien.paper.studies import Run
+
+__all__ = ["parts", "variation"]
+
+
+def parts(context: Context) -> Section:
+    """Each part of the paper's method with and without it, on validation."""
+    runs = context.studies.of("parts")
+    epochs = next((own[0].recipe.optimiser.epochs for own in runs.values()), 0)
+    blocks: list[Block] = [
+        Text(
+            f"One thing at a time is changed in the suggested network's recipe. One run is {epochs} epochs; accuracy "
+            "is on validation without pictures that stand in train. What differs by less "
+            "than two deviations may be chance."
+        ),
+        *_study(context, runs, "figure-parts", "Each part by itself"),
+        _cropping(context),
+        Text(
+            "Grey: FER2013 is stored in grey alone, so that what colour would add cannot be measured on it. mien's "
+            "crops can be cut in colour (CropSpec, colour = \"rgb\") from other datasets."
+        ),
+    ]  # fmt: skip
+    return Section("Each part by itself", blocks)
+
+
+def variation(context: Context) -> Section:
+    """Cross-validation, and what is done about rare expressions."""
+    folds = [run for own in context.studies.of("folds").values() for run in own]
+    blocks: list[Block] = [
+        Text(
+            "The paper asks for standard deviations, confidence intervals and cross-validation, and gives none. Here "
+            "train and validation are joined and cut into parts, identical pictures together; each part is "
+            "validated on once."
+        )
+    ]
+    if accuracies := context.accuracies(folds, "val", "all"):
+        rows = [[f"part {number}", share(one)] for number, one in enumerate(accuracies, start=1)]
+        blocks.append(Table(f"Cross-validation: {_spread(accuracies)}.", ["validated on", "accuracy"], rows))
+    if absent := context.missing(folds):
+        blocks.append(Gap(f"of the cross-validation, {absent}."))
+    blocks.append(
+        Text(
+            f"Rare expressions: {_imbalance(context)}. Mean recall counts each expression alike, accuracy each picture."
+        )
+    )
+    blocks += _study(context, context.studies.of("balance"), "figure-balance", "Rare expressions", recall=True)
+    return Section("Variation and rare expressions", blocks)
+
+
+def _study(context: Context, runs: dict[str, list[Run]], name: str, title: str, *, recall: bool = False) -> list[Block]:
+    """Return a table and a picture of a study's variants: mean and deviation over the seeds."""
+    found = {variant: context.accuracies(own, "val", "unseen") for variant, own in runs.items()}
+    first = next(iter(found.values()), [])
+    start = statistics.fmean(first) if first else None
+    rows = []
+    for variant, accuracies in found.items():
+        if not accuracies:
+            continue
+        mean = statistics.fmean(accuracies)
+        gain = "" if start is None else f"{100 * (mean - start):+.2f}"
+        extra = [_macro(context, runs[variant])] if recall else []
+        rows.append([variant, share(mean), _deviation(accuracies), str(len(accuracies)), gain, *extra])
+    head = ["variant", "accuracy", "standard deviation, points", "seeds", "gain, points"]
+    blocks: list[Block] = []
+    if rows:
+        blocks.append(Table(f"{title}.", [*head, "mean recall"] if recall else head, rows))
+        shown = {variant: accuracies for variant, accuracies in found.items() if accuracies}
+        blocks.append(Picture(name, _draw(shown), f"{title}: a point a seed, a bar their mean.", trained=True))
+    if absent := context.missing([run for own in runs.values() for run in own]):
+        blocks.append(Gap(f"of the study “{title.lower()}”, {absent}."))
+    return blocks
+
+
+def _macro(context: Context, runs: list[Run]) -> str:
+    """Return the mean recall over a variant's seeds."""
+    rows = [row for run in runs if (row := context.row(run))]
+    scores = [context.ledger.score(row, "val", "unseen") or context.ledger.score(row, "val", "all") for row in rows]
+    return share(statistics.fmean(float(score["macro_recall"]) for score in scores if score))
+
+
+def _draw(found: dict[str, list[float]]) -> Figure:
+    """Return a picture of accuracies by variant."""
+    figure = Figure(figsize=(9, 0.6 + 0.3 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    for row, accuracies in enumerate(found.values()):
+        values = [100 * one for one in accuracies]
+        axes.plot(values, [row] * len(values), "o", color="C0", alpha=0.6, markersize=5)
+        axes.plot([statistics.fmean(values)], [row], "|", color="C3", markersize=16, markeredgewidth=2)
+    axes.set_yticks(range(len(found)), list(found))
+    axes.invert_yaxis()
+    axes.set_xlabel("validation accuracy, %")
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def _cropping(context: Context) -> Block:
+    """Return what finding and cropping the face is worth on natural pictures."""
+    try:
+        rows = [
+            [model, *(percent(context.measure_natural(model, detector=how).subsets["all"]) for how in ("none", "dlib"))]
+            for model in ("mien", "paper-cnn")
+        ]
+    except MienError as error:
+        return Gap(f"cropping on natural pictures: {error}.")
+    return Table(
+        "Cropping at recognition time: natural pictures taken as they are, and with the face found and cut out.",
+        ["model", "whole picture", "face cut out"],
+        rows,
+    )
+
+
+def _imbalance(context: Context) -> str:
+    """Return how much more frequent the most frequent expression of train is than the rarest."""
+    manifest = context.dataset.manifest
+    counts = np.bincount(manifest.label[manifest.rows_in("train")], minlength=len(FERPLUS))
+    present = np.flatnonzero(counts)
+    most, least = int(counts.argmax()), int(present[counts[present].argmin()])
+    return f"{FERPLUS[most]} is {counts[most] / counts[least]:.1f} times as frequent as {FERPLUS[least]} in train"
+
+
+def _deviation(accuracies: list[float]) -> str:
+    """Return the standard deviation in points."""
+    return f"{100 * statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else "-"
+
+
+def _spread(accuracies: list[float]) -> str:
+    """Return mean, deviation and the 95% interval of the mean, by Student's t."""
+    count, mean = len(accuracies), statistics.fmean(accuracies)
+    if count < 2:
+        return f"mean {share(mean)}"
+    deviation = statistics.stdev(accuracies)
+    reach = float(student_t.ppf(0.975, count - 1)) * deviation / math.sqrt(count)
+    return (
+        f"mean {share(mean)}, standard deviation {100 * deviation:.2f} points, 95% interval of the mean "
+        f"{share(mean - reach)} to {share(mean + reach)}"
+    )

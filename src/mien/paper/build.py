@@ -1,0 +1,152 @@
+"""The whole page: what is missing is trained, then every section is made; a section that cannot be is a gap."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien.data.manifest import SPLITS, read
+from mien.errors import MienError
+from mien.evaluate.measure import commit, hardware
+from mien.evaluate.score import Progress
+from mien.files import check_folder
+from mien.paper.ablation import parts, variation
+from mien.paper.comparison import networks
+from mien.paper.context import Context
+from mien.paper.later import later
+from mien.paper.ledger import Ledger
+from mien.paper.natural import natural
+from mien.paper.network import architecture, augmentation, feature_section, singles
+from mien.paper.page import Gap, Section, write_page
+from mien.paper.runs import locked, traditional_identity, train_run, train_traditional
+from mien.paper.searches import run_search, search_identity, searches
+from mien.paper.studies import read_studies
+from mien.paper.traditional import FEATURES
+from mien.train.search_study import STRATEGIES
+
+__all__ = ["Listener", "open_context", "train_missing", "write_paper"]
+
+SECTIONS: Sequence[tuple[str, Callable[[Context], Section]]] = (
+    ("The network (Table I, Figure 1)", architecture),
+    ("What the convolutions see (Figure 2)", feature_section),
+    ("Augmentation (Figure 3)", augmentation),
+    ("Compared with other networks (Table II, Figures 4 to 6)", networks),
+    ("Single pictures (Figure 7)", singles),
+    ("Natural faces (Table III)", natural),
+    ("Each part by itself", parts),
+    ("Variation and rare expressions", variation),
+    ("Hyper-parameter search", searches),
+    ("What the paper leaves for later", later),
+)
+
+
+@dataclass(slots=True)
+class Listener:
+    """Who wants to hear what, while the page is made."""
+
+    on_progress: Callable[[str, int, int], None] | None = None  # what is done, how much of it, of how much
+    on_failure: Callable[[str, str], None] | None = None  # what could not be done, and why
+
+
+def open_context(
+    data: str | Path, natural_folder: str | Path | None, pictures: Sequence[Path], *, results: str | Path,
+    studies: str | Path | None = None, quick: bool = False,
+) -> Context:  # fmt: skip
+    """Return what the page is made from.  DataError or RecipeError where data, results or studies cannot be read."""
+    dataset = read(data)
+    return Context(
+        data=Path(data),
+        dataset=dataset,
+        natural=None if natural_folder is None else Path(natural_folder),
+        pictures=list(pictures),
+        studies=read_studies(studies, data=data, quick=quick),
+        ledger=Ledger(results),
+    )
+
+
+def train_missing(
+    context: Context, folder: str | Path, *, device: str = "auto", listener: Listener | None = None
+) -> None:
+    """Train, in a folder of runs, what the studies name and the ledger has not.
+
+    What cannot be trained is told of, noted in the context and left out.  Stopped at any moment, the next call goes on.
+    Raises InputError where another process trains in the folder.
+    """
+    folder, listener, sha256 = Path(folder), listener or Listener(), context.dataset.manifest.sha256
+    limit = max((run.recipe.data.limit for run in context.studies.runs), default=0)
+
+    def attempt(name: str, train: Callable[[], object]) -> None:
+        try:
+            train()
+        except (MienError, RuntimeError, MemoryError) as error:  # RuntimeError: memory, as torch tells it
+            reason = str(error).partition("\n")[0]
+            context.failed[name] = reason
+            if listener.on_failure:
+                listener.on_failure(name, reason)
+
+    def progress(name: str) -> Progress:
+        def tell(done: int, total: int) -> None:
+            if listener.on_progress:
+                listener.on_progress(name, done, total)
+
+        return tell
+
+    with locked(folder):
+        for way in FEATURES:
+            if context.ledger.find(traditional_identity(way, limit), sha256) is None:
+                tell = progress(way)
+                attempt(way, lambda way=way, tell=tell: train_traditional(  # type: ignore[misc]
+                    way, context.data, context.ledger, limit=limit, on_progress=tell))  # fmt: skip
+        for run in context.studies.runs:
+            if context.row(run) is None:
+                tell, epochs = progress(run.recipe.name), run.recipe.optimiser.epochs
+
+                def on_batch(epoch: int, done: int, steps: int, tell: Progress = tell, epochs: int = epochs) -> None:
+                    tell((epoch - 1) * steps + done, epochs * steps)
+
+                attempt(run.recipe.name, lambda run=run, on_batch=on_batch: train_run(  # type: ignore[misc]
+                    run, context.ledger, folder, device=device, on_batch=on_batch))  # fmt: skip
+        plan = context.studies.search
+        for strategy in STRATEGIES if plan else ():
+            assert plan is not None
+            if not context.ledger.trials(search_identity(plan), sha256, strategy):
+                name, tell, epochs = f"search {strategy}", progress(f"search {strategy}"), plan.recipe.optimiser.epochs
+
+                def on_trial(trial: int, epoch: int, done: int, steps: int, tell: Progress = tell, epochs: int = epochs,
+                             trials: int = plan.trials) -> None:  # fmt: skip
+                    tell(((trial * epochs) + epoch - 1) * steps + done, max(trials, trial + 1) * epochs * steps)
+
+                attempt(name, lambda strategy=strategy, on_trial=on_trial: run_search(  # type: ignore[misc]
+                    plan, strategy, context.ledger, folder, crop=context.dataset.manifest.crop, manifest_sha256=sha256,
+                    device=device, on_batch=on_trial))  # fmt: skip
+
+
+def write_paper(context: Context, out: str | Path, *, quick: bool = False, listener: Listener | None = None) -> int:
+    """Write the page, index.html and figures/, into a folder, and return how many gaps it has.
+
+    A section that cannot be made is a gap that says why.  OutputError where the folder cannot be written.
+    """
+    out, listener = Path(out), listener or Listener()
+    check_folder(out)
+    sections = []
+    for number, (title, make) in enumerate(SECTIONS, start=1):
+        if listener.on_progress:
+            listener.on_progress(title, number, len(SECTIONS))
+        try:
+            sections.append(make(context))
+        except MienError as error:
+            sections.append(Section(title, [Gap(str(error))]))
+    manifest = context.dataset.manifest
+    made = datetime.datetime.now(datetime.UTC).date().isoformat()
+    splits = ", ".join(f"{split} {len(manifest.rows_in(split)):,}" for split in SPLITS)
+    facts = [
+        f"Data: {context.data.resolve().name}, {len(manifest.label):,} faces ({splits}).",
+        "Rows of tables with a coloured ground are the paper's, as printed; all else was measured by mien.",
+        f"Every number of ours stands in {context.ledger.folder.name}/: results.csv the scores, runs.csv the "
+        "networks that were trained, searches.csv the trials.",
+        f"Made on {made}, {hardware()}, commit {commit() or 'unknown'}.",
+    ]
+    write_page(sections, out, title="The paper, measured again", facts=facts, quick=quick)
+    return sum(isinstance(block, Gap) for section in sections for block in section.blocks)

@@ -1,0 +1,111 @@
+"""What the sections of the page are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mien.classify import Classifier
+from mien.data.manifest import Dataset
+from mien.data.prepare import gather
+from mien.errors import InputError
+from mien.evaluate.measure import record, score_subsets
+from mien.evaluate.score import Progress, SampleTable, Scores, predict_split
+from mien.faces.detect import make_detector
+from mien.files import sha256_of
+from mien.paper.ledger import Ledger, RunRow
+from mien.paper.studies import Run, Studies, identity
+from mien.weights import catalogue
+
+__all__ = ["Context", "Measured", "percent", "share"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What a model said of a split, and how right that was."""
+
+    table: SampleTable
+    subsets: dict[str, Scores]
+
+
+@dataclass(slots=True)
+class Context:
+    """What there is to make the page from."""
+
+    data: Path
+    dataset: Dataset
+    natural: Path | None  # pictures with labels; None: none were named
+    pictures: list[Path]  # whose faces are shown
+    studies: Studies
+    ledger: Ledger
+    on_progress: Progress | None = None
+    failed: dict[str, str] = field(default_factory=dict)  # a run's name to why it could not be trained
+    _gathered: dict[str, Dataset] = field(default_factory=dict)  # natural, by detector
+
+    def row(self, run: Run) -> RunRow | None:
+        """Return what the ledger has of a run; None where it was not trained yet."""
+        return self.ledger.find(identity(run.recipe), self.dataset.manifest.sha256)
+
+    def accuracies(self, runs: list[Run], split: str, subset: str) -> list[float]:
+        """Return the accuracies of those of some runs that were trained."""
+        rows = [self.row(run) for run in runs]
+        found = [self.ledger.score(row, split, subset) or self.ledger.score(row, split, "all") for row in rows if row]
+        return [float(score["accuracy"]) for score in found if score]
+
+    def missing(self, runs: list[Run]) -> str:
+        """Return which of some runs are missing, and why; empty where none is."""
+        absent = [run for run in runs if self.row(run) is None]
+        reasons = sorted({self.failed[run.recipe.name] for run in absent if run.recipe.name in self.failed})
+        if not absent:
+            return ""
+        return f"{len(absent)} of {len(runs)} runs were not trained" + (f" ({'; '.join(reasons)})" if reasons else "")
+
+    def measure(self, model: str, split: str) -> Measured:
+        """Return what a shipped model says of a split of the dataset; its scores go to results.csv.
+
+        Errors as of `evaluate.score.predict_split`.
+        """
+        return self._measure(model, self.dataset, self.data, split, "")
+
+    def measure_natural(self, model: str, *, detector: str = "dlib") -> Measured:
+        """Return what a shipped model says of the natural faces; InputError where none were named."""
+        if self.natural is None:
+            raise InputError("no natural faces; --natural names a folder with faces/ and labels.csv")
+        if detector not in self._gathered:
+            crop = Classifier.load(model).spec.crop
+            gathered = gather(
+                self.natural, crop=replace(crop, contrast="none"), detector=make_detector(detector), split="test",
+                on_progress=self.on_progress,
+            )  # fmt: skip
+            self._gathered[detector] = gathered.dataset
+        return self._measure(model, self._gathered[detector], self.natural, "test", detector)
+
+    def _measure(self, model: str, dataset: Dataset, folder: Path, split: str, detector: str) -> Measured:
+        classifier = Classifier.load(model)
+        table = predict_split(
+            classifier.predict, dataset, split, labels=classifier.spec.labels, crop=classifier.spec.crop,
+            on_progress=self.on_progress,
+        )  # fmt: skip
+        subsets = score_subsets(table)
+        record(
+            self.ledger.results, subsets, model=classifier.spec.name,
+            model_sha256=sha256_of(catalogue.find(model)[0]), data=folder.resolve().name, dataset=dataset, split=split,
+            detector=detector,
+        )  # fmt: skip
+        return Measured(table, subsets)
+
+
+def share(value: float) -> str:
+    """Return a share from 0 to 1 as percent."""
+    return f"{100 * value:.2f}%"
+
+
+def percent(scores: Scores | dict[str, str] | None) -> str:
+    """Return an accuracy with its 95% interval; a dash where there is none."""
+    if scores is None:
+        return "-"
+    if isinstance(scores, Scores):
+        accuracy, (low, high) = scores.accuracy, scores.interval
+    else:
+        accuracy, low, high = (float(scores[name]) for name in ("accuracy", "low_95", "high_95"))
+    return f"{100 * accuracy:.2f}% ({100 * low:.1f} to {100 * high:.1f})"

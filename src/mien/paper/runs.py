@@ -1,0 +1,172 @@
+"""The networks of the studies: trained, measured and written down, or found where that was done before."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from scipy.special import softmax
+
+from mien.classify import Classifier
+from mien.data.manifest import read
+from mien.errors import DataError, InputError
+from mien.evaluate.measure import commit, hardware, record, score_subsets
+from mien.evaluate.score import Progress, predict_split
+from mien.files import make_folder, sha256_of
+from mien.labels import FER2013
+from mien.paper.cost import cost_of
+from mien.paper.ledger import Ledger, RunRow
+from mien.paper.studies import Run, identity
+from mien.paper.traditional import COSTS, REVISION, features_of, fit_classifier
+from mien.train.dataset import in_folds
+from mien.train.export import export
+from mien.train.fit import fit
+from mien.types import FloatArray, ImageArray
+
+__all__ = ["OnBatch", "locked", "ms_a_face", "traditional_identity", "train_run", "train_traditional"]
+
+OnBatch = Callable[[int, int, int], None]
+
+FACES, AT_ONCE, ROUNDS = 256, 32, 5  # of the measurement of speed
+#: What scikit-learn's steps learn, by their attributes.
+LEARNED = {"mean_", "scale_", "components_", "normalization_", "coef_", "intercept_"}
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder of runs; InputError where another process does."""
+    make_folder(folder)
+    lock = FileLock(folder / "paper.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"{folder}: another `mien paper` is training there; wait for it, or name another --runs"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_batch: OnBatch | None = None) -> RunRow:
+    """Train a run in a folder of its name, going on where it was interrupted; write it down and return its row.
+
+    Every run is scored on validation, those of the study "networks" on test as well.  What the page needs of it goes to
+    the ledger; its checkpoints are removed.  Errors as of `train.fit.fit`.
+    """
+    recipe, place = run.recipe, folder / run.recipe.name
+    result = fit(recipe, place, resume=True, device=device, on_batch=on_batch)
+    model = place / "model.onnx"
+    export(place / "best.pt", model)
+    with (place / "log.csv").open(newline="", encoding="utf-8") as file:
+        log = [{name: float(value) for name, value in line.items()} for line in csv.DictReader(file)]
+    dataset = read(recipe.data.manifests[0])
+    name = Path(recipe.data.manifests[0]).resolve().name
+    if recipe.data.folds:
+        (dataset,) = in_folds([dataset], recipe.data)
+        name = f"{name}, part {recipe.data.fold + 1} of {recipe.data.folds}"
+    cost, sha256 = cost_of(model), sha256_of(model)
+    classifier = Classifier.load(model)
+    predicted = {}
+    for split in ("val", "test") if run.study == "networks" else ("val",):
+        table = predict_split(
+            classifier.predict, dataset, split, labels=classifier.spec.labels, crop=classifier.spec.crop
+        )
+        subsets = score_subsets(table)
+        record(ledger.results, subsets, model=recipe.name, model_sha256=sha256, data=name, dataset=dataset, split=split)
+        predicted[split] = table.predicted, subsets["all"]
+    row = RunRow(
+        study=run.study, variant=run.variant, seed=str(recipe.seed), recipe_sha256=identity(recipe),
+        manifest_sha256=dataset.manifest.sha256, model_sha256=sha256, epochs=str(result.epochs),
+        best_epoch=str(result.best_epoch), parameters=str(cost.parameters), multiplications=str(cost.multiplications),
+        ms_a_face=f"{ms_a_face(model):.3g}", train_s=f"{sum(line['seconds'] for line in log):.0f}",
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(), hardware=hardware(), commit=commit(),
+    )  # fmt: skip
+    of_networks = run.study == "networks"
+    ledger.add(row, log=log if of_networks else (), predicted=predicted if of_networks else None)
+    for weights in (*place.glob("*.pt"), model):
+        weights.unlink()
+    return row
+
+
+def traditional_identity(way: str, limit: int) -> str:
+    """Return the SHA-256 of what makes a traditional way this one, on the first rows of train or (0) on all."""
+    return hashlib.sha256(json.dumps([way, REVISION, limit]).encode()).hexdigest()
+
+
+def train_traditional(
+    way: str, data: str | Path, ledger: Ledger, *, limit: int = 0, on_progress: Progress | None = None
+) -> RunRow:
+    """Fit a way of `traditional.FEATURES` to train, its SVM's cost chosen on val, write it down and return its row.
+
+    limit: of rows of train; 0: all.  DataError where a split is empty.
+    """
+    begun = time.perf_counter()
+    dataset = read(data)
+    manifest, sha256 = dataset.manifest, traditional_identity(way, limit)
+    rows = {
+        split: manifest.rows_in(split)[: (limit or None) if split == "train" else None] for split in ("train", "val")
+    }
+    rows = {split: own[~manifest.missed[own]] for split, own in rows.items()}
+    if empty := [split for split, own in rows.items() if not len(own)]:
+        raise DataError(f"{data}: nothing in split {empty[0]}")
+    features = {split: features_of(way, dataset.crops[own], on_progress=on_progress) for split, own in rows.items()}
+    fitted = {
+        cost: fit_classifier(features["train"], manifest.label[rows["train"]], cost=cost, seed=0) for cost in COSTS
+    }
+    right = {cost: fitted[cost].score(features["val"], manifest.label[rows["val"]]) for cost in COSTS}
+    chosen = fitted[max(COSTS, key=lambda cost: right[cost])]
+    train_s = time.perf_counter() - begun
+
+    def predict(crops: ImageArray) -> FloatArray:
+        margins = np.full((len(crops), len(FER2013)), -np.inf)
+        margins[:, chosen.classes_] = chosen.decision_function(features_of(way, crops))
+        shares: FloatArray = softmax(margins, axis=1).astype(np.float32)
+        return shares
+
+    predicted = {}
+    for split in ("val", "test"):
+        table = predict_split(predict, dataset, split, labels=FER2013, crop=manifest.crop)
+        subsets = score_subsets(table)
+        record(
+            ledger.results, subsets, model=way, model_sha256=sha256, data=Path(data).resolve().name, dataset=dataset,
+            split=split,
+        )  # fmt: skip
+        predicted[split] = table.predicted, subsets["all"]
+    weights = [np.size(value) for step in chosen for name, value in vars(step).items() if name in LEARNED]
+    row = RunRow(
+        study="traditional", variant=way, seed="0", recipe_sha256=sha256, manifest_sha256=manifest.sha256,
+        model_sha256=sha256, epochs="", best_epoch="", parameters=str(sum(weights)), multiplications="",
+        ms_a_face=f"{_ms(predict, manifest.crop.shape):.3g}", train_s=f"{train_s:.0f}",
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(), hardware=hardware(), commit=commit(),
+    )  # fmt: skip
+    ledger.add(row, predicted=predicted)
+    return row
+
+
+def ms_a_face(model: str | Path) -> float:
+    """Return the milliseconds that a model takes for a face: the median of some rounds on one core, 32 at once."""
+    classifier = Classifier.load(model, threads=1)
+    return _ms(classifier.predict, classifier.spec.crop.shape)
+
+
+def _ms(predict: Callable[[ImageArray], FloatArray], shape: tuple[int, ...]) -> float:
+    """Return the milliseconds for a crop of a shape."""
+    crops = np.random.default_rng(0).integers(0, 256, (FACES, *shape), np.uint8)
+    taken = []
+    for _ in range(ROUNDS):
+        begun = time.perf_counter()
+        for start in range(0, FACES, AT_ONCE):
+            predict(crops[start : start + AT_ONCE])
+        taken.append(time.perf_counter() - begun)
+    return 1000 * statistics.median(taken[1:]) / FACES

@@ -1,0 +1,126 @@
+"""The paper's four ways of searching hyper-parameters, on the same budget of epochs."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable
+from itertools import accumulate
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mien.paper.context import Context, share
+from mien.paper.ledger import Ledger, TrialRow
+from mien.paper.page import Block, Gap, Picture, Section, Table, Text
+from mien.paper.studies import SearchPlan, identity
+from mien.spec import CropSpec
+from mien.train.search import Progress, search
+from mien.train.search_space import make_space
+from mien.train.search_study import STRATEGIES
+
+__all__ = ["run_search", "search_identity", "searches"]
+
+OnBatch = Callable[[int, int, int, int], None]
+
+
+def search_identity(plan: SearchPlan) -> str:
+    """Return the SHA-256 of what makes a search this one."""
+    kept = [identity(plan.recipe), dict(plan.space), plan.trials]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def run_search(
+    plan: SearchPlan, strategy: str, ledger: Ledger, folder: Path, *, crop: CropSpec, manifest_sha256: str, device: str,
+    on_batch: OnBatch | None = None,
+) -> None:  # fmt: skip
+    """Search by a strategy in a folder, going on where it was interrupted, and write its trials down.
+
+    A strategy that ends trials early gets more of them, until as many epochs were trained as the others train.
+    Errors as of `train.search.search`.
+    """
+    space = make_space(plan.space, plan.recipe, crop)
+    place, budget = folder / f"search {strategy}", plan.trials * plan.recipe.optimiser.epochs
+    trials, rows = plan.trials, []
+    while True:
+        search(plan.recipe, space, place, strategy=strategy, trials=trials, device=device, progress=Progress(on_batch))
+        with (place / "trials.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        spent = sum(int(row["epochs"] or 0) for row in rows)
+        if spent >= budget or len(rows) < trials:
+            break
+        trials += 1
+    fixed = {"trial", "state", "val_accuracy", "epochs", "reason"}
+    ledger.add_trials(
+        [
+            TrialRow(
+                search_sha256=search_identity(plan), manifest_sha256=manifest_sha256, strategy=strategy,
+                trial=row["trial"], state=row["state"], val_accuracy=row["val_accuracy"], epochs=row["epochs"],
+                settings=json.dumps({key: value for key, value in row.items() if key not in fixed}),
+            )
+            for row in rows
+        ]
+    )  # fmt: skip
+
+
+def searches(context: Context) -> Section:
+    """The four strategies side by side."""
+    plan = context.studies.search
+    title = "Hyper-parameter search"
+    if plan is None:
+        return Section(title, [Gap("no search is named in the studies.")])
+    sha256 = context.dataset.manifest.sha256
+    found = {strategy: context.ledger.trials(search_identity(plan), sha256, strategy) for strategy in STRATEGIES}
+    budget = plan.trials * plan.recipe.optimiser.epochs
+    blocks: list[Block] = [
+        Text(
+            f"The paper names four ways and reports none. Each was given {budget} epochs of training, in trials of "
+            f"at most {plan.recipe.optimiser.epochs}, over {', '.join(plan.space)}; a trial's worth is its best "
+            "validation accuracy. With so few trials, one draw may decide between them: what the figure compares "
+            "is how they spend a budget."
+        )
+    ]  # fmt: skip
+    rows, lines = [], {}
+    for strategy, trials in found.items():
+        values = [float(trial.val_accuracy or 0) for trial in trials]
+        if any(values):
+            best = trials[max(range(len(trials)), key=values.__getitem__)]
+            epochs = list(accumulate(int(trial.epochs or 0) for trial in trials))
+            pruned = sum(trial.state == "pruned" for trial in trials)
+            settings = ", ".join(f"{key} {_short(value)}" for key, value in json.loads(best.settings).items())
+            rows.append([strategy, str(len(trials)), str(pruned), str(epochs[-1]), share(max(values)), settings])
+            lines[strategy] = (epochs, list(accumulate(values, max)))
+    if rows:
+        head = ["strategy", "trials", "ended early", "epochs", "best on validation", "with"]
+        blocks.append(Table("The four ways of searching.", head, rows))
+        blocks.append(
+            Picture("figure-search", _draw(lines), "The best so far, by the epochs that were trained.", trained=True)
+        )
+    if absent := [strategy for strategy in found if strategy not in lines]:
+        reasons = {strategy: context.failed.get(f"search {strategy}") for strategy in absent}
+        told = ", ".join(f"{strategy} ({why})" if why else strategy for strategy, why in reasons.items())
+        blocks.append(Gap(f"the search by {told}."))
+    return Section(title, blocks)
+
+
+def _draw(lines: dict[str, tuple[list[int], list[float]]]) -> Figure:
+    """Return the best accuracy so far over the epochs spent."""
+    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for strategy, (epochs, best) in lines.items():
+        axes.step(
+            [0, *epochs], [float("nan"), *(100 * value for value in best)], where="post", marker="o", label=strategy
+        )
+    axes.set(xlabel="epochs trained", ylabel="best validation accuracy, %")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def _short(value: str) -> str:
+    """Return a setting's text with few digits where it is a number."""
+    try:
+        return f"{float(value):.3g}"
+    except ValueError:
+        return value

@@ -1,0 +1,126 @@
+"""Which networks the page is made of: studies, each of them changes to one protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mien.errors import RecipeError
+from mien.train.config import SEARCH, DataConfig, Recipe, flatten, from_fields, read_toml, with_values
+
+__all__ = ["STUDIES", "Run", "SearchPlan", "Studies", "identity", "read_studies"]
+
+SHIPPED = Path(__file__).with_name("studies.toml")
+
+#: The studies that are made of single runs, in the order in which they are trained.
+STUDIES = ("networks", "parts", "balance", "folds")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One network that is to be trained."""
+
+    study: str
+    variant: str
+    recipe: Recipe  # named after study, variant and seed
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """The search that each strategy makes."""
+
+    recipe: Recipe
+    space: Mapping[str, Any]  # as the [search] section of a recipe
+    trials: int
+
+
+@dataclass(frozen=True, slots=True)
+class Studies:
+    """What is to be trained for the page."""
+
+    runs: tuple[Run, ...]  # a study's first seed before its second, so that the page fills up evenly
+    search: SearchPlan | None
+
+    def of(self, study: str) -> dict[str, list[Run]]:
+        """Return a study's runs by their variant, in the order of the file."""
+        found: dict[str, list[Run]] = {}
+        for run in self.runs:
+            if run.study == study:
+                found.setdefault(run.variant, []).append(run)
+        return found
+
+
+def read_studies(path: str | Path | None, *, data: str | Path, quick: bool = False) -> Studies:
+    """Return the studies of a file, of the one that ships where none is named, on a dataset.
+
+    quick: on the sample and in the few epochs that the file's [quick] table names, with the first seed alone.
+    RecipeError names the file and what is unknown, missing or out of range in it.
+    """
+    path = path or SHIPPED
+    tables = read_toml(path)
+    try:
+        if unknown := sorted(tables.keys() - {"protocol", "quick", SEARCH, *STUDIES}):
+            raise RecipeError(f"unknown table [{unknown[0]}]; known: protocol, quick, {SEARCH}, {', '.join(STUDIES)}")
+        protocol = from_fields(_table(tables, "protocol"))
+        protocol = replace(protocol, data=replace(protocol.data, manifests=(str(data),)))
+        sample = flatten(_table(tables, "quick")) if quick else {}
+        runs = [run for study in STUDIES if study in tables for run in _runs(protocol, tables, study, sample, quick)]
+        return Studies(tuple(runs), _search(protocol, tables, sample) if SEARCH in tables else None)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
+
+
+def identity(recipe: Recipe) -> str:
+    """Return the SHA-256 of what makes a training run this one: all settings but the names of run, data and licence.
+
+    Settings that are as they would be by themselves do not count, so that new ones leave it as it is.
+    """
+    plain = dataclasses.asdict(replace(recipe, name="any", licence="", data=replace(recipe.data, manifests=("any",))))
+    usual = flatten(dataclasses.asdict(Recipe("any", licence="", data=DataConfig(("any",)))))
+    counted = {key: value for key, value in flatten(plain).items() if value != usual[key]}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
+
+
+def _runs(protocol: Recipe, tables: Mapping[str, Any], study: str, sample: Mapping[str, Any], quick: bool) -> list[Run]:
+    """Return the runs of a study."""
+    table = _table(tables, study)
+    if unknown := sorted(table.keys() - {"seeds", "settings", "variants"}):
+        raise RecipeError(f"unknown key {study}.{unknown[0]}; known: seeds, settings, variants")
+    seeds, variants = table.get("seeds", [0]), table.get("variants")
+    if not (isinstance(seeds, list) and seeds and isinstance(variants, dict) and variants):
+        raise RecipeError(f"[{study}]: expected seeds, a list of whole numbers, and a table of variants")
+    runs = []
+    for seed in seeds[:1] if quick else seeds:
+        for variant, changes in variants.items():
+            if not isinstance(changes, dict):
+                raise RecipeError(f"{study}.variants.{variant!r} is {changes!r}; expected a table of settings")
+            values = {**flatten(table.get("settings", {})), **flatten(changes), **sample, "seed": seed}
+            name = f"{study} {variant} seed={seed}".replace("/", "_").replace("\\", "_")
+            runs.append(Run(study, variant, with_values(protocol, values, name=name)))
+    return runs
+
+
+def _search(protocol: Recipe, tables: Mapping[str, Any], sample: Mapping[str, Any]) -> SearchPlan:
+    """Return the search."""
+    table = _table(tables, SEARCH)
+    if table.keys() - {"trials", "settings", "space"} or not isinstance(table.get("space"), dict):
+        raise RecipeError(f"[{SEARCH}]: expected trials, settings and a table space, as the [search] of a recipe")
+    trials = table.get("trials", 10)
+    if type(trials) is not int or trials < 1:
+        raise RecipeError(f"{SEARCH}.trials is {trials!r}; expected a whole number from 1")
+    values = {**flatten(table.get("settings", {})), **sample}
+    recipe = with_values(protocol, values, name="search")
+    return SearchPlan(recipe, table["space"], min(trials, 2) if sample else trials)
+
+
+def _table(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a table of the file."""
+    table = tables.get(name)
+    if not isinstance(table, dict):
+        raise RecipeError(f"no table [{name}]")
+    return table
