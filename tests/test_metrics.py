@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from mien.errors import InputError
-from mien.metrics import confusion_matrix, expected_calibration_error, log_loss, macro_f1, recalls, wilson_interval
+from mien.metrics import (
+    confusion_matrix,
+    expected_calibration_error,
+    log_loss,
+    macro_f1,
+    mcnemar,
+    recalls,
+    wilson_interval,
+)
 from mien.types import IntArray
 
 PAIRS = st.integers(2, 8).flatmap(
@@ -116,3 +124,15 @@ def test_gaps_of_different_bins_do_not_cancel() -> None:
 
 def test_full_confidence_belongs_to_the_last_bin() -> None:
     assert expected_calibration_error(np.ones(3, np.float32), np.ones(3, np.bool_)) == 0
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=200))
+def test_mcnemar_is_the_exact_test_of_the_samples_that_one_got_right(pairs: list[tuple[bool, bool]]) -> None:
+    right, other = np.array(pairs, np.bool_).reshape(-1, 2).T
+    first, second = int((right & ~other).sum()), int((other & ~right).sum())
+    expected = binomtest(first, first + second).pvalue if first + second else 1.0
+    assert mcnemar(right, other) == pytest.approx(expected) == pytest.approx(mcnemar(other, right))
+
+
+def test_mcnemar_bears_differences_of_thousands() -> None:
+    assert mcnemar(np.ones(5000, np.bool_), np.zeros(5000, np.bool_)) == 0.0

@@ -127,8 +127,8 @@ def _difference(context: Context, found: dict[str, RunRow]) -> Block:
     papers = [_points(row.test_accuracy - row.val_accuracy) for row in TABLE_2 if row.val_accuracy]
     return Text(
         f"The best here on test is {best} with {share(tested[best])}, {_points(TEST_ACCURACY - tested[best])} below "
-        f"the paper's suggested model. The paper's rows are {', '.join(papers)} better on test than on validation; here "
-        f"test is better than validation by {_points(min(gaps))} to {_points(max(gaps))}.{twins}"
+        f"the paper's suggested model. The paper's rows are {', '.join(papers)} better on test than on validation; "
+        f"here test is better than validation by {_points(min(gaps))} to {_points(max(gaps))}.{twins}"
     )
 
 

@@ -26,7 +26,7 @@ from mien.labels import FER2013
 from mien.paper.cost import cost_of
 from mien.paper.ledger import Ledger, RunRow
 from mien.paper.studies import Run, identity
-from mien.paper.traditional import COSTS, REVISION, features_of, fit_classifier
+from mien.paper.traditional import REVISION, features_of, fit_classifier
 from mien.train.dataset import in_folds
 from mien.train.export import export
 from mien.train.fit import fit
@@ -121,11 +121,8 @@ def train_traditional(
     if empty := [split for split, own in rows.items() if not len(own)]:
         raise DataError(f"{data}: nothing in split {empty[0]}")
     features = {split: features_of(way, dataset.crops[own], on_progress=on_progress) for split, own in rows.items()}
-    fitted = {
-        cost: fit_classifier(features["train"], manifest.label[rows["train"]], cost=cost, seed=0) for cost in COSTS
-    }
-    right = {cost: fitted[cost].score(features["val"], manifest.label[rows["val"]]) for cost in COSTS}
-    chosen = fitted[max(COSTS, key=lambda cost: right[cost])]
+    labels = {split: manifest.label[own] for split, own in rows.items()}
+    chosen = fit_classifier(features["train"], labels["train"], features["val"], labels["val"], seed=0)
     train_s = time.perf_counter() - begun
 
     def predict(crops: ImageArray) -> FloatArray:

@@ -1,0 +1,52 @@
+"""`mien paper`: a page, or one line that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+RunMien = Callable[..., tuple[int, str, str]]
+MakeDataset = Callable[..., Path]
+
+
+def test_a_page_is_written_from_what_there_is(
+    run_mien: RunMien, make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_dataset()
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run_mien("paper", "--data", data, "--out", "page", "--no-train")
+    assert (code, err) == (0, "")
+    assert out.startswith("page/index.html, ")
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "no picture with a face to show; --pictures names a folder of some" in page  # examples/ is not here
+    assert "A quick look." not in page
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["results.csv"]
+    code, _, _ = run_mien("paper", "--data", data, "--out", "quick", "--no-train", "--quick")
+    assert code == 0
+    assert "A quick look." in (tmp_path / "quick" / "index.html").read_text()
+    assert (tmp_path / "quick" / "results" / "results.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--data", "absent"], "absent"),
+        (["--data", "DATA", "--natural", "absent"], "absent: no such folder; --natural wants pictures with labels"),
+        (["--data", "DATA", "--studies", "absent.toml"], "absent.toml: cannot be read"),
+        (["--data", "DATA", "--results", "FILE"], "no folder"),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_one_line_and_nothing_is_made(
+    run_mien: RunMien, make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str], told: str,
+) -> None:  # fmt: skip
+    data = make_dataset()
+    (tmp_path / "FILE").write_text("")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run_mien("paper", "--out", "page", *(str(data) if one == "DATA" else one for one in arguments))
+    assert (code, out) == (2, "")
+    assert told in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "page").exists()

@@ -1,0 +1,130 @@
+"""The whole page, from nothing: trained, written down, shown; and what is missing shown as missing."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mien.errors import InputError
+from mien.evaluate.report import read_results
+from mien.paper import build
+from mien.paper.build import Listener, open_context, train_missing, write_paper
+from mien.paper.context import Context
+from mien.paper.runs import locked
+from mien.paper.studies import identity, read_studies
+from mien.paper.traditional import FEATURES
+from mien.train.search_study import STRATEGIES
+
+
+@pytest.fixture
+def few_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave one of the traditional ways, which have tests of their own."""
+    for way in [way for way in FEATURES if way != "DCT + SVM"]:
+        monkeypatch.delitem(FEATURES, way)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def reopened(context: Context, studies: Path) -> Context:
+    return open_context(context.data, None, context.pictures, results=context.ledger.folder, studies=studies)
+
+
+@pytest.mark.usefixtures("few_ways")
+def test_everything_is_trained_once_and_every_number_of_the_page_is_in_the_tables(
+    context: Context, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, list[tuple[int, int]]] = {}
+    listener = Listener(on_progress=lambda name, done, total: told.setdefault(name, []).append((done, total)))
+    train_missing(context, tmp_path / "runs", device="cpu", listener=listener)
+    assert context.failed == {}
+    assert not list((tmp_path / "runs").rglob("*.pt"))
+
+    results = context.ledger.folder
+    kept = table(results / "runs.csv")
+    # Four parts are two seeds of two variants; "plain" is "as it is" with seed 0, and is not trained again.
+    assert [row["study"] for row in kept] == [
+        "traditional",
+        *["networks"] * 2,
+        *["parts"] * 3,
+        "balance",
+        *["folds"] * 2,
+    ]
+    assert {row["strategy"] for row in table(results / "searches.csv")} == set(STRATEGIES)
+    measured = {(row["model_sha256"], row["split"]) for row in read_results(results / "results.csv")}
+    for row in kept:
+        assert (row["model_sha256"], "val") in measured
+        assert ((row["model_sha256"], "test") in measured) == (row["study"] in ("networks", "traditional"))
+    of_folds = [row for row in read_results(results / "results.csv") if "part" in row["data"]]
+    assert sum(int(row["n"]) for row in of_folds if row["subset"] == "all") == 98  # each crop of train and val once
+    assert told["networks the suggested network seed=0"][-1] == (8, 8)  # two epochs of four batches
+
+    gaps = write_paper(context, tmp_path / "page", listener=listener)
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert gaps == 2  # natural faces were not named
+    assert page.count("--natural names a folder") == 2
+    for row in read_results(results / "results.csv"):
+        if row["model"] == "networks the suggested network seed=0" and row["subset"] == "all":
+            assert f"{100 * float(row['accuracy']):.2f}%" in page
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("trained again")
+
+    for name in ("train_run", "train_traditional", "run_search"):
+        monkeypatch.setattr(build, name, refuse)
+    train_missing(reopened(context, studies), tmp_path / "elsewhere")
+
+
+@pytest.mark.usefixtures("few_ways")
+def test_a_page_without_any_run_shows_what_is_missing(context: Context, tmp_path: Path) -> None:
+    assert write_paper(context, tmp_path / "page") >= 6
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "8,779,047" in page
+    assert "the suggested network, in the place of Lu et al., DCT + SVM." in page
+    assert "4 of 4 runs were not trained" in page
+    assert "the search by grid, random, hyperband, bayesian." in page
+    assert len(re.findall("<h2", page)) == 10
+
+
+@pytest.mark.usefixtures("few_ways")
+def test_a_run_that_fails_is_told_of_and_the_others_are_done(context: Context, studies: Path, tmp_path: Path) -> None:
+    studies.write_text(studies.read_text().replace('model.name = "lu" }', 'model.name = "lu", model.widths = [8] }'))
+    context.studies = replace(read_studies(studies, data=context.data), search=None)
+    told = {}
+    listener = Listener(on_failure=lambda name, why: told.update({name: why}))
+    train_missing(context, tmp_path / "runs", device="cpu", listener=listener)
+    assert told == {"networks in the place of Lu et al. seed=0": "model.widths: lu has no such setting"}
+    write_paper(context, tmp_path / "page")
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "in the place of Lu et al. (model.widths: lu has no such setting)." in page
+    assert sum(row["study"] == "parts" for row in table(context.ledger.folder / "runs.csv")) == 4 - 1
+
+
+def test_two_processes_do_not_train_in_one_folder(context: Context, tmp_path: Path) -> None:
+    with locked(tmp_path / "runs"), pytest.raises(InputError, match="another `mien paper` is training there"):
+        train_missing(context, tmp_path / "runs")
+
+
+def test_a_run_goes_on_where_it_was_stopped(context: Context, tmp_path: Path) -> None:
+    (run, *_) = context.studies.runs
+
+    def stop(epoch: int, done: int, steps: int) -> None:
+        if (epoch, done) == (2, 1):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build.train_run(run, context.ledger, tmp_path, device="cpu", on_batch=stop)
+    assert context.row(run) is None
+    seen: list[int] = []
+    build.train_run(run, context.ledger, tmp_path, device="cpu", on_batch=lambda epoch, *_: seen.append(epoch))
+    assert set(seen) == {2}
+    row = context.row(run)
+    assert row is not None
+    assert (row.recipe_sha256, row.epochs) == (identity(run.recipe), "2")
+    assert [int(line["epoch"]) for line in context.ledger.curves(row)] == [1, 2]

@@ -1,0 +1,70 @@
+"""What was trained stays known."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.errors import DataError
+from mien.evaluate.score import SampleTable, Scores, score
+from mien.labels import FER2013
+from mien.paper.ledger import Ledger, RunRow, TrialRow
+
+RUN = RunRow(**{field.name: field.name for field in fields(RunRow)})
+LOG = [{"epoch": 1.0, "learning_rate": 0.1, "train_loss": 2.0, "val_loss": 1.5, "val_accuracy": 0.5,
+        "images_per_s": 9.0, "seconds": 3.0}]  # fmt: skip
+
+
+def scores_of(predicted: np.ndarray) -> Scores:
+    shares = np.full((len(predicted), 7), 1 / 7, np.float32)
+    return score(SampleTable(FER2013, [""] * len(predicted), predicted % 7, predicted, shares, predicted < 0, 0))
+
+
+def test_a_run_is_found_again_with_its_log_and_what_it_predicted(tmp_path: Path) -> None:
+    predicted = np.array([0, 6, 7, 3])  # 7: no face
+    ledger = Ledger(tmp_path)
+    assert ledger.find("recipe_sha256", "manifest_sha256") is None
+    ledger.add(RUN, log=LOG, predicted={"test": (predicted, scores_of(predicted))})
+    for known in (ledger, Ledger(tmp_path)):
+        found = known.find("recipe_sha256", "manifest_sha256")
+        assert found == RUN
+        columns = known.predicted(RUN, "test")
+        assert columns is not None
+        assert columns.tolist() == [0, 6, -1, 3]
+        assert known.predicted(RUN, "val") is None
+        assert known.curves(RUN) == LOG
+
+
+def test_a_run_of_other_data_is_another(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.add(RUN)
+    assert ledger.find("recipe_sha256", "other") is None
+    ledger.add(replace(RUN, manifest_sha256="other"))
+    assert Ledger(tmp_path).find("recipe_sha256", "manifest_sha256") == RUN
+
+
+def test_the_same_run_again_takes_the_place_of_the_old(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.add(RUN)
+    ledger.add(replace(RUN, epochs="9"))
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 2
+    found = Ledger(tmp_path).find("recipe_sha256", "manifest_sha256")
+    assert found is not None
+    assert found.epochs == "9"
+
+
+def test_trials_are_kept_by_search_data_and_strategy(tmp_path: Path) -> None:
+    trial = TrialRow("search", "data", "grid", "0", "complete", "0.5", "4", "{}")
+    Ledger(tmp_path).add_trials([trial, replace(trial, trial="1")])
+    assert [row.trial for row in Ledger(tmp_path).trials("search", "data", "grid")] == ["0", "1"]
+    assert Ledger(tmp_path).trials("search", "data", "random") == []
+
+
+@pytest.mark.parametrize("text", ["study,variant\n", "a\x00b", '"', "study\n1,2\n"])
+def test_a_file_of_another_kind_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "runs.csv").write_text(text)
+    with pytest.raises(DataError, match=r"runs\.csv: "):
+        Ledger(tmp_path)
