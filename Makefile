@@ -3,7 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: demo test check bench clean
+# make paper: DATA, a prepared dataset; NATURAL, pictures with labels, or nothing
+DATA ?= data/fer2013
+NATURAL ?=
+
+.PHONY: demo test check bench paper clean
 
 demo: .venv/demo
 	$(BIN)/mien recognize examples --annotate demo-out
@@ -20,6 +24,9 @@ check: .venv/full
 bench: .venv/full
 	$(BIN)/python benchmarks/training_overhead.py
 	$(BIN)/python benchmarks/inference_speed.py
+
+paper: .venv/full
+	$(BIN)/mien paper --data $(DATA) $(if $(NATURAL),--natural $(NATURAL)) --out docs/paper
 
 clean:
 	rm -rf .venv demo-out build dist
