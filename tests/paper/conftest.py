@@ -23,7 +23,8 @@ epochs = 2
 [protocol.stop]
 patience = 0
 [quick]
-optimiser.epochs = 1
+faces = 21
+settings = { optimiser.epochs = 1 }
 [networks]
 [networks.variants]
 "the suggested network" = {}

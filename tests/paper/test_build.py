@@ -14,7 +14,7 @@ from mien.evaluate.report import read_results
 from mien.paper import build
 from mien.paper.build import Listener, open_context, train_missing, write_paper
 from mien.paper.context import Context
-from mien.paper.runs import locked
+from mien.paper.runs import locked, train_run
 from mien.paper.studies import identity, read_studies
 from mien.paper.traditional import FEATURES
 from mien.train.search_study import STRATEGIES
@@ -119,10 +119,10 @@ def test_a_run_goes_on_where_it_was_stopped(context: Context, tmp_path: Path) ->
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build.train_run(run, context.ledger, tmp_path, device="cpu", on_batch=stop)
+        train_run(run, context.ledger, tmp_path, device="cpu", on_batch=stop)
     assert context.row(run) is None
     seen: list[int] = []
-    build.train_run(run, context.ledger, tmp_path, device="cpu", on_batch=lambda epoch, *_: seen.append(epoch))
+    train_run(run, context.ledger, tmp_path, device="cpu", on_batch=lambda epoch, *_: seen.append(epoch))
     assert set(seen) == {2}
     row = context.row(run)
     assert row is not None

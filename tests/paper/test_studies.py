@@ -70,6 +70,7 @@ def test_a_setting_that_is_spelled_out_as_it_is_by_itself_changes_nothing() -> N
         ('"dropout: none" = { model.dropout = 0 }', '"dropout: none" = 3', "expected a table of settings"),
         ("model.dropout = 0 }", "model.dropout = 2 }", r"out of range: model\.dropout"),
         ("model.dropout = 0 }", "model.drop = 0 }", r"unknown key model\.drop"),
+        ("faces = 21", "faces = 0", r"\[quick\]: expected faces"),
         ("trials = 2", "trials = 0", r"search\.trials is 0"),
         ('[protocol]\nname = "paper"', "", "name is missing"),
     ],

@@ -12,8 +12,6 @@ from mien.errors import InputError
 
 __all__ = ["paper"]
 
-QUICK_RUNS = Path(".runs/paper-quick")
-
 
 def paper(
     data: Annotated[Path, typer.Option(help="A prepared dataset with train, val and test.")],
@@ -54,7 +52,10 @@ def paper(
     if natural is not None and not natural.exists():
         raise InputError(f"{natural}: no such folder; --natural wants pictures with labels")
     shown = sorted(find_images(pictures)) if pictures.is_dir() else []
-    context = open_context(data, natural, shown, results=kept, studies=studies, quick=quick)
+    work = runs or Path(".runs/paper-quick" if quick else ".runs/paper")
+    context = open_context(
+        data, natural, shown, results=kept, studies=studies, sample=work / "sample" if quick else None
+    )
     with progress_bar("paper", unit="steps") as advance:
         listener = Listener(
             on_progress=lambda text, done, total: advance(done, total, text),
@@ -62,9 +63,7 @@ def paper(
         )
         if train:
             try:
-                train_missing(
-                    context, runs or (QUICK_RUNS if quick else Path(".runs/paper")), device=device, listener=listener
-                )
+                train_missing(context, work, device=device, listener=listener)
             except KeyboardInterrupt:
                 err.print("stopped; the same command goes on with what is missing", markup=False)
         gaps = write_paper(context, out_dir, quick=quick, listener=listener)

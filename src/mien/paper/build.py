@@ -21,6 +21,7 @@ from mien.paper.natural import natural
 from mien.paper.network import architecture, augmentation, feature_section, singles
 from mien.paper.page import Gap, Section, write_page
 from mien.paper.runs import locked, traditional_identity, train_run, train_traditional
+from mien.paper.sample import write_sample
 from mien.paper.searches import run_search, search_identity, searches
 from mien.paper.studies import read_studies
 from mien.paper.traditional import FEATURES
@@ -52,17 +53,25 @@ class Listener:
 
 def open_context(
     data: str | Path, natural_folder: str | Path | None, pictures: Sequence[Path], *, results: str | Path,
-    studies: str | Path | None = None, quick: bool = False,
+    studies: str | Path | None = None, sample: str | Path | None = None,
 ) -> Context:  # fmt: skip
-    """Return what the page is made from.  DataError or RecipeError where data, results or studies cannot be read."""
-    dataset = read(data)
+    """Return what the page is made from.
+
+    sample: where a sample of the data goes, for a quick look at the page; left out: the page is made of all of it.
+    Raises DataError or RecipeError where data, results or studies cannot be read, OutputError where the sample cannot
+    be written.
+    """
+    dataset, ledger = read(data), Ledger(results)
+    if sample is not None:
+        data = write_sample(dataset, Path(sample), faces=read_studies(studies, data=data).faces)
+        dataset = read(data)
     return Context(
         data=Path(data),
         dataset=dataset,
         natural=None if natural_folder is None else Path(natural_folder),
         pictures=list(pictures),
-        studies=read_studies(studies, data=data, quick=quick),
-        ledger=Ledger(results),
+        studies=read_studies(studies, data=data, quick=sample is not None),
+        ledger=ledger,
     )
 
 
@@ -75,7 +84,6 @@ def train_missing(
     Raises InputError where another process trains in the folder.
     """
     folder, listener, sha256 = Path(folder), listener or Listener(), context.dataset.manifest.sha256
-    limit = max((run.recipe.data.limit for run in context.studies.runs), default=0)
 
     def attempt(name: str, train: Callable[[], object]) -> None:
         try:
@@ -95,10 +103,10 @@ def train_missing(
 
     with locked(folder):
         for way in FEATURES:
-            if context.ledger.find(traditional_identity(way, limit), sha256) is None:
+            if context.ledger.find(traditional_identity(way), sha256) is None:
                 tell = progress(way)
                 attempt(way, lambda way=way, tell=tell: train_traditional(  # type: ignore[misc]
-                    way, context.data, context.ledger, limit=limit, on_progress=tell))  # fmt: skip
+                    way, context.data, context.ledger, on_progress=tell))  # fmt: skip
         for run in context.studies.runs:
             if context.row(run) is None:
                 tell, epochs = progress(run.recipe.name), run.recipe.optimiser.epochs

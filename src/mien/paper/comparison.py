@@ -29,10 +29,9 @@ COUNTERPARTS = {
 def networks(context: Context) -> Section:
     """Table II, the paper's and ours, and the training curves."""
     runs = {variant: of_variant[0] for variant, of_variant in context.studies.of("networks").items()}
-    limit = next((run.recipe.data.limit for run in runs.values()), 0)
     sha256 = context.dataset.manifest.sha256
     found = {variant: context.row(run) for variant, run in runs.items()}
-    found |= {way: context.ledger.find(traditional_identity(way, limit), sha256) for way in FEATURES}
+    found |= {way: context.ledger.find(traditional_identity(way), sha256) for way in FEATURES}
     suggested = next((row for row in found.values() if row and row.study == "networks"), None)
     right = {name: _right(context, row) for name, row in found.items() if row}
     reference = _right(context, suggested) if suggested else None

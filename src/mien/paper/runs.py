@@ -99,24 +99,20 @@ def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_batch: 
     return row
 
 
-def traditional_identity(way: str, limit: int) -> str:
-    """Return the SHA-256 of what makes a traditional way this one, on the first rows of train or (0) on all."""
-    return hashlib.sha256(json.dumps([way, REVISION, limit]).encode()).hexdigest()
+def traditional_identity(way: str) -> str:
+    """Return the SHA-256 of what makes a traditional way this one."""
+    return hashlib.sha256(json.dumps([way, REVISION]).encode()).hexdigest()
 
 
-def train_traditional(
-    way: str, data: str | Path, ledger: Ledger, *, limit: int = 0, on_progress: Progress | None = None
-) -> RunRow:
+def train_traditional(way: str, data: str | Path, ledger: Ledger, *, on_progress: Progress | None = None) -> RunRow:
     """Fit a way of `traditional.FEATURES` to train, its SVM's cost chosen on val, write it down and return its row.
 
-    limit: of rows of train; 0: all.  DataError where a split is empty.
+    DataError where a split is empty.
     """
     begun = time.perf_counter()
     dataset = read(data)
-    manifest, sha256 = dataset.manifest, traditional_identity(way, limit)
-    rows = {
-        split: manifest.rows_in(split)[: (limit or None) if split == "train" else None] for split in ("train", "val")
-    }
+    manifest, sha256 = dataset.manifest, traditional_identity(way)
+    rows = {split: manifest.rows_in(split) for split in ("train", "val")}
     rows = {split: own[~manifest.missed[own]] for split, own in rows.items()}
     if empty := [split for split, own in rows.items() if not len(own)]:
         raise DataError(f"{data}: nothing in split {empty[0]}")

@@ -45,6 +45,7 @@ class Studies:
 
     runs: tuple[Run, ...]  # a study's first seed before its second, so that the page fills up evenly
     search: SearchPlan | None
+    faces: int  # of each split, of which a quick look is made
 
     def of(self, study: str) -> dict[str, list[Run]]:
         """Return a study's runs by their variant, in the order of the file."""
@@ -58,7 +59,7 @@ class Studies:
 def read_studies(path: str | Path | None, *, data: str | Path, quick: bool = False) -> Studies:
     """Return the studies of a file, of the one that ships where none is named, on a dataset.
 
-    quick: on the sample and in the few epochs that the file's [quick] table names, with the first seed alone.
+    quick: with the settings that the file's [quick] table names, and the first seed alone.
     RecipeError names the file and what is unknown, missing or out of range in it.
     """
     path = path or SHIPPED
@@ -68,9 +69,10 @@ def read_studies(path: str | Path | None, *, data: str | Path, quick: bool = Fal
             raise RecipeError(f"unknown table [{unknown[0]}]; known: protocol, quick, {SEARCH}, {', '.join(STUDIES)}")
         protocol = from_fields(_table(tables, "protocol"))
         protocol = replace(protocol, data=replace(protocol.data, manifests=(str(data),)))
-        sample = flatten(_table(tables, "quick")) if quick else {}
+        faces, sample = _quick(tables)
+        sample = sample if quick else {}
         runs = [run for study in STUDIES if study in tables for run in _runs(protocol, tables, study, sample, quick)]
-        return Studies(tuple(runs), _search(protocol, tables, sample) if SEARCH in tables else None)
+        return Studies(tuple(runs), _search(protocol, tables, sample) if SEARCH in tables else None, faces)
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error
 
@@ -103,6 +105,15 @@ def _runs(protocol: Recipe, tables: Mapping[str, Any], study: str, sample: Mappi
             name = f"{study} {variant} seed={seed}".replace("/", "_").replace("\\", "_")
             runs.append(Run(study, variant, with_values(protocol, values, name=name)))
     return runs
+
+
+def _quick(tables: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Return of how many faces a quick look is made, and with which settings."""
+    table = _table(tables, "quick")
+    faces, settings = table.get("faces"), table.get("settings", {})
+    if table.keys() - {"faces", "settings"} or type(faces) is not int or faces < 1 or not isinstance(settings, dict):
+        raise RecipeError("[quick]: expected faces, a whole number from 1, and a table of settings")
+    return faces, flatten(settings)
 
 
 def _search(protocol: Recipe, tables: Mapping[str, Any], sample: Mapping[str, Any]) -> SearchPlan:
