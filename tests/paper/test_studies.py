@@ -19,7 +19,7 @@ def test_the_studies_that_ship_are_as_the_page_says() -> None:
     assert {run.recipe.optimiser.epochs for runs in parts.values() for run in runs} == {12}
     assert {run.recipe.seed for run in parts["as it is"]} == {0, 1, 2}
     assert {run.recipe.model.name for runs in studies.of("networks").values() for run in runs} == {
-        "paper-cnn", "cross-lenet", "lu", "vgg", "resnet"
+        "paper-cnn", "cross-lenet", "lu", "vgg", "resnet", "vit"
     }  # fmt: skip
     assert {run.recipe.data.balance for runs in studies.of("balance").values() for run in runs} == {
         "none", "loss", "sampling", "copies"

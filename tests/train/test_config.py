@@ -186,6 +186,7 @@ OUT_OF_RANGE: list[tuple[str, list[Any]]] = [
     ("augment.erase", [-0.1, 1.1]),
     ("augment.mixup", [-0.1, float("inf"), float("nan")]),
     ("optimiser.learning_rate", [0.0, -0.1, float("inf")]),
+    ("optimiser.method", ["", "adam"]),
     ("optimiser.schedule", ["", "linear"]),
     ("optimiser.momentum", [-0.1, 1.0]),
     ("optimiser.weight_decay", [-0.1, float("inf")]),

@@ -90,8 +90,9 @@ class AugmentConfig:
 
 @dataclass(frozen=True, slots=True)
 class OptimiserConfig:
-    """Stochastic gradient descent and its schedule."""
+    """Gradient descent and its schedule."""
 
+    method: str = "sgd"  # the paper's; or "adamw" (Loshchilov and Hutter 2019), with momentum for its first beta
     learning_rate: float = 0.01  # the paper's
     schedule: str = "cosine"  # "cosine" down to zero, "step": halved nine times on the way, "constant"
     momentum: float = 0.9  # Nesterov's
@@ -165,6 +166,7 @@ class Recipe:
             "model.depths": all(depth >= 1 for depth in self.model.depths),
             "model.kernels": all(kernel >= 1 for kernel in self.model.kernels),
             "model.nodes": all(count >= 1 for count in self.model.nodes),
+            "optimiser.method": optimiser.method in ("sgd", "adamw"),
             "optimiser.learning_rate": 0 < optimiser.learning_rate < math.inf,
             "optimiser.schedule": optimiser.schedule in ("cosine", "step", "constant"),
             "optimiser.momentum": 0 <= optimiser.momentum < 1,

@@ -25,7 +25,7 @@ from mien.train.answers import HEADS, count_logits, make_answers
 from mien.train.augment import degrade, mix, move
 from mien.train.average import update_average
 from mien.train.balance import draw_order, sample_weights
-from mien.train.config import Recipe, dumps, from_fields
+from mien.train.config import OptimiserConfig, Recipe, dumps, from_fields
 from mien.train.curves import Row, draw_curves, write_log
 from mien.train.dataset import TrainingData, load
 from mien.train.devices import autocast, find_device, find_layout
@@ -37,6 +37,7 @@ from mien.train.validate import asked, fit_temperature, mean_probabilities, pred
 
 __all__ = ["FitResult", "State", "fit", "judge", "start", "train_epoch"]
 
+ADAM_BETA = 0.999  # the second, PyTorch's own
 FILES = ("recipe.toml", "log.csv", "curves.png", "best.pt", "last.pt")
 
 OnBatch = Callable[[int, int, int], None]
@@ -142,15 +143,21 @@ def start(recipe: Recipe, crop: CropSpec, device: torch.device) -> State:
             ) from error
     network = network.to(device=device, memory_format=find_layout(device))  # type: ignore[call-overload]
     averaged = copy.deepcopy(network) if recipe.optimiser.average else network
-    optimiser = torch.optim.SGD(
-        network.parameters(),
-        lr=recipe.optimiser.learning_rate,
-        momentum=recipe.optimiser.momentum,
-        nesterov=recipe.optimiser.momentum > 0,
-        weight_decay=recipe.optimiser.weight_decay,
+    return State(network, averaged, _optimiser(network, recipe.optimiser))
+
+
+def _optimiser(network: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
+    """Return what changes the weights."""
+    momentum, decay = config.momentum, config.weight_decay
+    if config.method == "adamw":
+        betas = (momentum, ADAM_BETA)
+        return torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, betas=betas, weight_decay=decay, fused=True
+        )
+    return torch.optim.SGD(
+        network.parameters(), lr=config.learning_rate, momentum=momentum, nesterov=momentum > 0, weight_decay=decay,
         fused=True,
-    )
-    return State(network, averaged, optimiser)
+    )  # fmt: skip
 
 
 def _prepare(folder: Path, recipe: Recipe) -> None:

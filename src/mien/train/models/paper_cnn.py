@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mien.errors import InputError, RecipeError
-from mien.train.models.layers import convolution, full_connections, initialise
+from mien.train.models.layers import convolution, full_connections, initialise, last_layer
 
 __all__ = ["PaperCnn"]
 
@@ -63,10 +63,12 @@ class PaperCnn(nn.Module):
         kernels: tuple[int, ...] = KERNELS,
         widths: tuple[int, ...] = WIDTHS,
         nodes: tuple[int, ...] = NODES,
+        cosine: bool = False,
     ) -> None:
         """Build the network with fresh weights from torch's current random state.
 
         kernels, widths: size and number of the kernels of each convolution.  nodes: of each hidden full connection.
+        cosine: see `last_layer`.
         Raises InputError for crops of another size, RecipeError where a kernel is larger than its map.
         """
         super().__init__()
@@ -92,7 +94,7 @@ class PaperCnn(nn.Module):
         self.features = nn.Sequential(*layers)
         inputs *= side * side
         hidden = full_connections(inputs, nodes, dropout=dropout, batch_norm=batch_norm)
-        last = nn.Linear((inputs, *nodes)[-1], labels)
+        last = last_layer((inputs, *nodes)[-1], labels, cosine=cosine)
         self.classifier = nn.Sequential(nn.Flatten(), *hidden, last)
         initialise(self, last)
 

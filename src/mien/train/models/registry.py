@@ -16,6 +16,7 @@ from mien.train.models.mobilenet import MobileNet
 from mien.train.models.paper_cnn import PaperCnn
 from mien.train.models.resnet import ResNet
 from mien.train.models.vgg import Vgg
+from mien.train.models.vit import VisionTransformer
 
 __all__ = ["MODELS", "build"]
 
@@ -26,6 +27,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "paper-cnn": PaperCnn,
     "resnet": ResNet,
     "vgg": Vgg,
+    "vit": VisionTransformer,
 }
 
 #: Settings that some networks have and others have not; empty ones are left to the network.
