@@ -13,7 +13,7 @@ __all__ = ["Cost", "cost_of"]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of the convolutions and full connections, which are all that counts."""
+    """Of the convolutions and full connections; products of maps with each other, as in attention, are left aside."""
 
     parameters: int  # weights and biases
     multiplications: int  # of one crop, without its mirror image
@@ -30,10 +30,15 @@ def cost_of(path: str | Path) -> Cost:
         if node.op_type in ("Cast", "DequantizeLinear") and node.input[0] in weights:
             weights[node.output[0]] = weights[node.input[0]]
     parameters = multiplications = 0
+    connected = set()  # what full connections without a bias of their own give: it is added by the next node
     for node in inferred.graph.node:
+        if node.op_type == "Add" and connected & set(node.input):
+            parameters += sum(int(np.prod(weights[name])) for name in node.input if name in weights)
         if node.op_type not in ("Conv", "Gemm", "MatMul") or node.input[1] not in weights:
             continue
-        count = int(np.prod(weights[node.input[1]]))
+        count, shape = int(np.prod(weights[node.input[1]])), shapes.get(node.output[0], [])
         parameters += count + sum(int(np.prod(weights.get(name, [0]))) for name in node.input[2:])
-        multiplications += count * int(np.prod(shapes[node.output[0]][2:])) if node.op_type == "Conv" else count
+        multiplications += count * int(np.prod(shape[2:] if node.op_type == "Conv" else shape[1:-1]))
+        if node.op_type == "MatMul":
+            connected.add(node.output[0])
     return Cost(parameters, multiplications)
