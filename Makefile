@@ -26,6 +26,7 @@ bench: .venv/full
 	$(BIN)/python benchmarks/inference_speed.py
 
 paper: .venv/full
+	@test -n "$(NATURAL)" || echo 'without NATURAL=FOLDER there is no Table III' >&2
 	$(BIN)/mien paper --data $(DATA) $(if $(NATURAL),--natural $(NATURAL)) --out docs/paper
 
 clean:

@@ -17,7 +17,7 @@ def test_a_page_is_written_from_what_there_is(
     data = make_dataset()
     monkeypatch.chdir(tmp_path)
     code, out, err = run_mien("paper", "--data", data, "--out", "page", "--no-train")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "examples: no such folder: no faces are shown; --pictures names another\n")
     assert out.startswith("page/index.html, ")
     page = (tmp_path / "page" / "index.html").read_text()
     assert "no picture with a face to show; --pictures names a folder of some" in page  # examples/ is not here
@@ -33,7 +33,10 @@ def test_a_page_is_written_from_what_there_is(
     ("arguments", "told"),
     [
         (["--data", "absent"], "absent"),
-        (["--data", "DATA", "--natural", "absent"], "absent: no such folder; --natural wants pictures with labels"),
+        (
+            ["--data", "DATA", "--natural", "absent"],
+            "absent: no pictures with labels; --natural wants a folder with faces/ and labels.csv",
+        ),
         (["--data", "DATA", "--studies", "absent.toml"], "absent.toml: cannot be read"),
         (["--data", "DATA", "--results", "FILE"], "no folder"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,17 +115,35 @@ def test_two_processes_do_not_train_in_one_folder(context: Context, tmp_path: Pa
 def test_a_run_goes_on_where_it_was_stopped(context: Context, tmp_path: Path) -> None:
     (run, *_) = context.studies.runs
 
-    def stop(epoch: int, done: int, steps: int) -> None:
-        if (epoch, done) == (2, 1):
+    def stop(done: int, _total: int) -> None:
+        if done == 5:  # of two epochs of four
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_run(run, context.ledger, tmp_path, device="cpu", on_batch=stop)
+        train_run(run, context.ledger, tmp_path, device="cpu", on_progress=stop)
     assert context.row(run) is None
     seen: list[int] = []
-    train_run(run, context.ledger, tmp_path, device="cpu", on_batch=lambda epoch, *_: seen.append(epoch))
-    assert set(seen) == {2}
+    train_run(run, context.ledger, tmp_path, device="cpu", on_progress=lambda done, _total: seen.append(done))
+    assert seen == [5, 6, 7, 8]
     row = context.row(run)
     assert row is not None
     assert (row.recipe_sha256, row.epochs) == (identity(run.recipe), "2")
     assert [int(line["epoch"]) for line in context.ledger.curves(row)] == [1, 2]
+
+
+@pytest.mark.usefixtures("few_ways")
+def test_a_page_is_made_of_what_is_left_of_the_tables(context: Context, studies: Path, tmp_path: Path) -> None:
+    context.studies = replace(context.studies, runs=context.studies.runs[:2], search=None)
+    train_missing(context, tmp_path / "runs", device="cpu")
+    (context.ledger.folder / "predictions.csv").unlink()
+    left = reopened(context, studies)
+    left.studies = context.studies
+    write_paper(left, tmp_path / "page")
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "<td>in the place of Lu et al.</td>" in page
+
+
+def test_data_without_a_test_split_leave_gaps(make_dataset: Callable[..., Path], studies: Path, tmp_path: Path) -> None:
+    context = open_context(make_dataset(test=0), None, [], results=tmp_path / "results", studies=studies)
+    write_paper(context, tmp_path / "page")
+    assert "nothing in split test" in (tmp_path / "page" / "index.html").read_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien.paper.architecture import layers_of
+from mien.explain.architecture import layers_of
 from mien.paper.claims import NATURAL_CONFUSION, TABLE_1, TABLE_2
 from mien.train.models.paper_cnn import PaperCnn
 

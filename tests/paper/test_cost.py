@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.paper.architecture import draw_layers, layers_of
+from mien.explain.architecture import draw_layers, layers_of
 from mien.paper.cost import cost_of
 from mien.train.models.paper_cnn import PaperCnn
 from mien.train.quantise import quantise

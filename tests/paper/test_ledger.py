@@ -13,7 +13,8 @@ from mien.evaluate.score import SampleTable, Scores, score
 from mien.labels import FER2013
 from mien.paper.ledger import Ledger, RunRow, TrialRow
 
-RUN = RunRow(**{field.name: field.name for field in fields(RunRow)})
+NUMBERS = ("epochs", "best_epoch", "parameters", "multiplications", "ms_a_face", "train_s")
+RUN = RunRow(**{field.name: "3" if field.name in NUMBERS else field.name for field in fields(RunRow)})
 LOG = [{"epoch": 1.0, "learning_rate": 0.1, "train_loss": 2.0, "val_loss": 1.5, "val_accuracy": 0.5,
         "images_per_s": 9.0, "seconds": 3.0}]  # fmt: skip
 
@@ -31,10 +32,12 @@ def test_a_run_is_found_again_with_its_log_and_what_it_predicted(tmp_path: Path)
     for known in (ledger, Ledger(tmp_path)):
         found = known.find("recipe_sha256", "manifest_sha256")
         assert found == RUN
-        columns = known.predicted(RUN, "test")
+        columns = known.predicted(RUN, "test", 4)
         assert columns is not None
         assert columns.tolist() == [0, 6, -1, 3]
-        assert known.predicted(RUN, "val") is None
+        assert known.predicted(RUN, "val", 4) is None
+        with pytest.raises(DataError, match="expected 5 digits"):
+            known.predicted(RUN, "test", 5)
         assert known.curves(RUN) == LOG
 
 

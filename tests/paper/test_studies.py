@@ -49,6 +49,11 @@ def test_quick_changes_what_the_file_says_and_takes_one_seed(studies: Path) -> N
     assert [len(runs) for runs in quick.of("parts").values()] == [1, 1]
 
 
+def test_the_studies_that_ship_can_be_looked_at_quickly() -> None:
+    quick = read_studies(None, data="x", quick=True)
+    assert {run.recipe.optimiser.epochs for run in quick.runs} == {2}
+
+
 def test_a_run_is_the_same_whatever_it_and_its_data_are_called() -> None:
     recipe = Recipe("one", model=ModelConfig("vgg"))
     same = replace(recipe, name="two", licence="CC0", data=replace(recipe.data, manifests=("elsewhere",)))
@@ -66,7 +71,10 @@ def test_a_setting_that_is_spelled_out_as_it_is_by_itself_changes_nothing() -> N
     [
         ("[parts]", "[pieces]", r"unknown table \[pieces\]"),
         ("seeds = [0, 1]", "seed = [0, 1]", r"unknown key parts\.seed"),
-        ("seeds = [0, 1]", "seeds = []", r"\[parts\]: expected seeds"),
+        ("seeds = [0, 1]", "seeds = []", r"parts\.seeds is \[\]"),
+        ("seeds = [0, 1]", "seeds = [0, 0]", r"parts\.seeds is \[0, 0\]"),
+        ("settings = { data.folds = 2 }", "settings = 3", "folds: 'settings' is 3"),
+        ("model.dropout = 0 }", "seed = 3 }", "sets seed, which is not for a study to change"),
         ('"dropout: none" = { model.dropout = 0 }', '"dropout: none" = 3', "expected a table of settings"),
         ("model.dropout = 0 }", "model.dropout = 2 }", r"out of range: model\.dropout"),
         ("model.dropout = 0 }", "model.drop = 0 }", r"unknown key model\.drop"),

@@ -42,6 +42,7 @@ def paper(
     on a processor; stopped with Ctrl-C, the page is written with gaps, and the same command goes on.  --quick trains on
     a small sample, and its page is marked so.
     """
+    from mien.data.prepare import is_labelled_faces
     from mien.files import check_folder
     from mien.media import find_images
     from mien.paper.build import Listener, open_context, train_missing, write_paper
@@ -49,8 +50,8 @@ def paper(
     check_folder(out_dir)
     kept = results or (out_dir / "results" if quick else Path("results"))
     check_folder(kept)
-    if natural is not None and not natural.exists():
-        raise InputError(f"{natural}: no such folder; --natural wants pictures with labels")
+    if natural is not None and not is_labelled_faces(natural):
+        raise InputError(f"{natural}: no pictures with labels; --natural wants a folder with faces/ and labels.csv")
     shown = sorted(find_images(pictures)) if pictures.is_dir() else []
     work = runs or Path(".runs/paper-quick" if quick else ".runs/paper")
     context = open_context(
@@ -67,5 +68,9 @@ def paper(
             except KeyboardInterrupt:
                 err.print("stopped; the same command goes on with what is missing", markup=False)
         gaps = write_paper(context, out_dir, quick=quick, listener=listener)
+    if not pictures.is_dir():
+        err.print(f"{pictures}: no such folder: no faces are shown; --pictures names another", markup=False)
     told = f", {gaps} gaps" if gaps > 1 else ", 1 gap" if gaps else ""
     out.print(f"{out_dir / 'index.html'}{told}", markup=False)
+    if context.failed:
+        raise typer.Exit(1)

@@ -13,7 +13,7 @@ from mien.data.manifest import Dataset, digest
 from mien.evaluate.report import Measurement, add_to_results
 from mien.evaluate.score import SampleTable, Scores, score
 
-__all__ = ["commit", "hardware", "record", "score_subsets"]
+__all__ = ["commit", "hardware", "record", "score_subsets", "sha256_of_dataset"]
 
 
 def score_subsets(table: SampleTable) -> dict[str, Scores]:
@@ -55,9 +55,14 @@ def record(
         hardware=hardware(),
         commit=commit(),
         model_sha256=model_sha256,
-        manifest_sha256=dataset.manifest.sha256 or digest(dataset.manifest, dataset.crops),
+        manifest_sha256=sha256_of_dataset(dataset),
     )
     add_to_results(results, [(replace(template, subset=subset), scores) for subset, scores in subsets.items()])
+
+
+def sha256_of_dataset(dataset: Dataset) -> str:
+    """Return the hash of a dataset's rows and pixels, also of one that was gathered just now."""
+    return dataset.manifest.sha256 or digest(dataset.manifest, dataset.crops)
 
 
 def hardware() -> str:

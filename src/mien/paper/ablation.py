@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -25,8 +26,9 @@ def parts(context: Context) -> Section:
     blocks: list[Block] = [
         Text(
             f"One thing at a time is changed in the suggested network's recipe. One run is {epochs} epochs; accuracy "
-            "is on validation without pictures that stand in train. What differs by less "
-            "than two deviations may be chance."
+            "is on validation without pictures that stand in train. Gains are against the first line, seed by seed; "
+            "the validation set is the same for all, with a standard error of "
+            "its own, so that small gains may be chance."
         ),
         *_study(context, runs, "figure-parts", "Each part by itself"),
         _cropping(context),
@@ -48,9 +50,11 @@ def variation(context: Context) -> Section:
             "validated on once."
         )
     ]
-    if accuracies := context.accuracies(folds, "val", "all"):
-        rows = [[f"part {number}", share(one)] for number, one in enumerate(accuracies, start=1)]
-        blocks.append(Table(f"Cross-validation: {_spread(accuracies)}.", ["validated on", "accuracy"], rows))
+    if scores := context.scores(folds):
+        accuracies = [float(score["accuracy"]) for score in scores.values()]
+        rows = [[run.variant, share(one)] for run, one in zip(scores, accuracies, strict=True)]
+        caption = f"Cross-validation: {_spread(accuracies)}. The best epoch was chosen on the part itself."
+        blocks.append(Table(caption, ["validated on", "accuracy"], rows))
     if absent := context.missing(folds):
         blocks.append(Gap(f"of the cross-validation, {absent}."))
     blocks.append(
@@ -64,33 +68,35 @@ def variation(context: Context) -> Section:
 
 def _study(context: Context, runs: dict[str, list[Run]], name: str, title: str, *, recall: bool = False) -> list[Block]:
     """Return a table and a picture of a study's variants: mean and deviation over the seeds."""
-    found = {variant: context.accuracies(own, "val", "unseen") for variant, own in runs.items()}
-    first = next(iter(found.values()), [])
-    start = statistics.fmean(first) if first else None
+    found = {variant: _by_seed(context, own, "accuracy") for variant, own in runs.items()}
+    first = next(iter(found.values()), {})
     rows = []
     for variant, accuracies in found.items():
         if not accuracies:
             continue
-        mean = statistics.fmean(accuracies)
-        gain = "" if start is None else f"{100 * (mean - start):+.2f}"
-        extra = [_macro(context, runs[variant])] if recall else []
-        rows.append([variant, share(mean), _deviation(accuracies), str(len(accuracies)), gain, *extra])
-    head = ["variant", "accuracy", "standard deviation, points", "seeds", "gain, points"]
+        gains = [accuracies[seed] - first[seed] for seed in accuracies if seed in first]
+        gain = f"{100 * statistics.fmean(gains):+.2f}" if gains and accuracies is not first else ""
+        recalls = _by_seed(context, runs[variant], "macro_recall").values()
+        extra = [share(statistics.fmean(recalls))] if recall else []
+        mean, deviations = (
+            share(statistics.fmean(accuracies.values())),
+            [_deviation(accuracies.values()), _deviation(gains)],
+        )
+        rows.append([variant, str(len(accuracies)), mean, deviations[0], gain, deviations[1] if gain else "", *extra])
+    head = ["variant", "seeds", "accuracy", "deviation, points", "gain, points", "its deviation"]
     blocks: list[Block] = []
     if rows:
         blocks.append(Table(f"{title}.", [*head, "mean recall"] if recall else head, rows))
-        shown = {variant: accuracies for variant, accuracies in found.items() if accuracies}
+        shown = {variant: [*accuracies.values()] for variant, accuracies in found.items() if accuracies}
         blocks.append(Picture(name, _draw(shown), f"{title}: a point a seed, a bar their mean.", trained=True))
     if absent := context.missing([run for own in runs.values() for run in own]):
         blocks.append(Gap(f"of the study “{title.lower()}”, {absent}."))
     return blocks
 
 
-def _macro(context: Context, runs: list[Run]) -> str:
-    """Return the mean recall over a variant's seeds."""
-    rows = [row for run in runs if (row := context.row(run))]
-    scores = [context.ledger.score(row, "val", "unseen") or context.ledger.score(row, "val", "all") for row in rows]
-    return share(statistics.fmean(float(score["macro_recall"]) for score in scores if score))
+def _by_seed(context: Context, runs: list[Run], column: str) -> dict[int, float]:
+    """Return a column of results.csv by the seed of those of some runs that were trained."""
+    return {run.recipe.seed: float(score[column]) for run, score in context.scores(runs).items()}
 
 
 def _draw(found: dict[str, list[float]]) -> Figure:
@@ -129,13 +135,16 @@ def _imbalance(context: Context) -> str:
     manifest = context.dataset.manifest
     counts = np.bincount(manifest.label[manifest.rows_in("train")], minlength=len(FERPLUS))
     present = np.flatnonzero(counts)
+    if not len(present):
+        return "there are none in train"
     most, least = int(counts.argmax()), int(present[counts[present].argmin()])
     return f"{FERPLUS[most]} is {counts[most] / counts[least]:.1f} times as frequent as {FERPLUS[least]} in train"
 
 
-def _deviation(accuracies: list[float]) -> str:
+def _deviation(values: Iterable[float]) -> str:
     """Return the standard deviation in points."""
-    return f"{100 * statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else "-"
+    known = list(values)
+    return f"{100 * statistics.stdev(known):.2f}" if len(known) > 1 else "-"
 
 
 def _spread(accuracies: list[float]) -> str:
@@ -146,6 +155,7 @@ def _spread(accuracies: list[float]) -> str:
     deviation = statistics.stdev(accuracies)
     reach = float(student_t.ppf(0.975, count - 1)) * deviation / math.sqrt(count)
     return (
-        f"mean {share(mean)}, standard deviation {100 * deviation:.2f} points, 95% interval of the mean "
+        f"mean {share(mean)}, standard deviation {100 * deviation:.2f} points, 95% interval of the mean, as if the "
+        "parts had been trained independently, "
         f"{share(mean - reach)} to {share(mean + reach)}"
     )

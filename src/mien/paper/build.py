@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mien.data.manifest import SPLITS, read
@@ -50,6 +51,15 @@ class Listener:
     on_progress: Callable[[str, int, int], None] | None = None  # what is done, how much of it, of how much
     on_failure: Callable[[str, str], None] | None = None  # what could not be done, and why
 
+    def of(self, name: str) -> Progress:
+        """Return what is to be called with how much of a thing is done, of how much."""
+
+        def tell(done: int, total: int) -> None:
+            if self.on_progress:
+                self.on_progress(name, done, total)
+
+        return tell
+
 
 def open_context(
     data: str | Path, natural_folder: str | Path | None, pictures: Sequence[Path], *, results: str | Path,
@@ -57,13 +67,15 @@ def open_context(
 ) -> Context:  # fmt: skip
     """Return what the page is made from.
 
-    sample: where a sample of the data goes, for a quick look at the page; left out: the page is made of all of it.
+    sample: where a sample of the data goes, in the folder of runs, for a quick look at the page; left out: the page is
+    made of all of it.
     Raises DataError or RecipeError where data, results or studies cannot be read, OutputError where the sample cannot
     be written.
     """
     dataset, ledger = read(data), Ledger(results)
     if sample is not None:
-        data = write_sample(dataset, Path(sample), faces=read_studies(studies, data=data).faces)
+        with locked(Path(sample).parent):  # nobody trains on it meanwhile
+            data = write_sample(dataset, Path(sample), faces=read_studies(studies, data=data).faces)
         dataset = read(data)
     return Context(
         data=Path(data),
@@ -83,52 +95,38 @@ def train_missing(
     What cannot be trained is told of, noted in the context and left out.  Stopped at any moment, the next call goes on.
     Raises InputError where another process trains in the folder.
     """
-    folder, listener, sha256 = Path(folder), listener or Listener(), context.dataset.manifest.sha256
-
-    def attempt(name: str, train: Callable[[], object]) -> None:
-        try:
-            train()
-        except (MienError, RuntimeError, MemoryError) as error:  # RuntimeError: memory, as torch tells it
-            reason = str(error).partition("\n")[0]
-            context.failed[name] = reason
-            if listener.on_failure:
-                listener.on_failure(name, reason)
-
-    def progress(name: str) -> Progress:
-        def tell(done: int, total: int) -> None:
-            if listener.on_progress:
-                listener.on_progress(name, done, total)
-
-        return tell
-
+    folder, listener = Path(folder), listener or Listener()
     with locked(folder):
-        for way in FEATURES:
-            if context.ledger.find(traditional_identity(way), sha256) is None:
-                tell = progress(way)
-                attempt(way, lambda way=way, tell=tell: train_traditional(  # type: ignore[misc]
-                    way, context.data, context.ledger, on_progress=tell))  # fmt: skip
-        for run in context.studies.runs:
-            if context.row(run) is None:
-                tell, epochs = progress(run.recipe.name), run.recipe.optimiser.epochs
+        for name, train in _missing(context, folder, device, listener):
+            try:
+                train()
+            # RuntimeError: memory, as torch tells it; ValueError: what scikit-learn cannot be fitted to.
+            except (MienError, RuntimeError, MemoryError, ValueError) as error:
+                context.failed[name] = str(error).partition("\n")[0]
+                if listener.on_failure:
+                    listener.on_failure(name, context.failed[name])
 
-                def on_batch(epoch: int, done: int, steps: int, tell: Progress = tell, epochs: int = epochs) -> None:
-                    tell((epoch - 1) * steps + done, epochs * steps)
 
-                attempt(run.recipe.name, lambda run=run, on_batch=on_batch: train_run(  # type: ignore[misc]
-                    run, context.ledger, folder, device=device, on_batch=on_batch))  # fmt: skip
-        plan = context.studies.search
-        for strategy in STRATEGIES if plan else ():
-            assert plan is not None
-            if not context.ledger.trials(search_identity(plan), sha256, strategy):
-                name, tell, epochs = f"search {strategy}", progress(f"search {strategy}"), plan.recipe.optimiser.epochs
-
-                def on_trial(trial: int, epoch: int, done: int, steps: int, tell: Progress = tell, epochs: int = epochs,
-                             trials: int = plan.trials) -> None:  # fmt: skip
-                    tell(((trial * epochs) + epoch - 1) * steps + done, max(trials, trial + 1) * epochs * steps)
-
-                attempt(name, lambda strategy=strategy, on_trial=on_trial: run_search(  # type: ignore[misc]
-                    plan, strategy, context.ledger, folder, crop=context.dataset.manifest.crop, manifest_sha256=sha256,
-                    device=device, on_batch=on_trial))  # fmt: skip
+def _missing(
+    context: Context, folder: Path, device: str, listener: Listener
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield each thing that is still missing by then: its name, and what trains it."""
+    ledger, sha256 = context.ledger, context.dataset.manifest.sha256
+    for way in FEATURES:
+        if ledger.find(traditional_identity(way), sha256) is None:
+            yield way, partial(train_traditional, way, context.data, ledger, on_progress=listener.of(way))
+    for run in context.studies.runs:
+        if context.row(run) is None:
+            name = run.recipe.name
+            yield name, partial(train_run, run, ledger, folder, device=device, on_progress=listener.of(name))
+    plan = context.studies.search
+    for strategy in STRATEGIES if plan else ():
+        if plan and not ledger.trials(search_identity(plan), sha256, strategy):
+            name = f"search {strategy}"
+            yield name, partial(
+                run_search, plan, strategy, ledger, folder, crop=context.dataset.manifest.crop, manifest_sha256=sha256,
+                device=device, on_progress=listener.of(name),
+            )  # fmt: skip
 
 
 def write_paper(context: Context, out: str | Path, *, quick: bool = False, listener: Listener | None = None) -> int:
@@ -140,8 +138,8 @@ def write_paper(context: Context, out: str | Path, *, quick: bool = False, liste
     check_folder(out)
     sections = []
     for number, (title, make) in enumerate(SECTIONS, start=1):
-        if listener.on_progress:
-            listener.on_progress(title, number, len(SECTIONS))
+        context.on_progress = listener.of(title)
+        context.on_progress(number, len(SECTIONS))
         try:
             sections.append(make(context))
         except MienError as error:
@@ -152,8 +150,8 @@ def write_paper(context: Context, out: str | Path, *, quick: bool = False, liste
     facts = [
         f"Data: {context.data.resolve().name}, {len(manifest.label):,} faces ({splits}).",
         "Rows of tables with a coloured ground are the paper's, as printed; all else was measured by mien.",
-        f"Every number of ours stands in {context.ledger.folder.name}/: results.csv the scores, runs.csv the "
-        "networks that were trained, searches.csv the trials.",
+        f"Every score of ours stands in {context.ledger.folder.name}/: results.csv the scores, runs.csv the networks "
+        "that were trained, searches.csv the trials.",
         f"Made on {made}, {hardware()}, commit {commit() or 'unknown'}.",
     ]
     write_page(sections, out, title="The paper, measured again", facts=facts, quick=quick)

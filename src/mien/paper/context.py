@@ -9,7 +9,7 @@ from mien.classify import Classifier
 from mien.data.manifest import Dataset
 from mien.data.prepare import gather
 from mien.errors import InputError
-from mien.evaluate.measure import record, score_subsets
+from mien.evaluate.measure import record, score_subsets, sha256_of_dataset
 from mien.evaluate.score import Progress, SampleTable, Scores, predict_split
 from mien.faces.detect import make_detector
 from mien.files import sha256_of
@@ -41,16 +41,16 @@ class Context:
     on_progress: Progress | None = None
     failed: dict[str, str] = field(default_factory=dict)  # a run's name to why it could not be trained
     _gathered: dict[str, Dataset] = field(default_factory=dict)  # natural, by detector
+    _measured: dict[tuple[str, str, str], Measured] = field(default_factory=dict)  # by model, split and detector
 
     def row(self, run: Run) -> RunRow | None:
         """Return what the ledger has of a run; None where it was not trained yet."""
         return self.ledger.find(identity(run.recipe), self.dataset.manifest.sha256)
 
-    def accuracies(self, runs: list[Run], split: str, subset: str) -> list[float]:
-        """Return the accuracies of those of some runs that were trained."""
-        rows = [self.row(run) for run in runs]
-        found = [self.ledger.score(row, split, subset) or self.ledger.score(row, split, "all") for row in rows if row]
-        return [float(score["accuracy"]) for score in found if score]
+    def scores(self, runs: list[Run]) -> dict[Run, dict[str, str]]:
+        """Return the rows of results.csv on validation, unseen, of those of some runs that were trained."""
+        found = {run: self.ledger.unseen(row, "val") for run in runs if (row := self.row(run))}
+        return {run: score for run, score in found.items() if score}
 
     def missing(self, runs: list[Run]) -> str:
         """Return which of some runs are missing, and why; empty where none is."""
@@ -59,6 +59,25 @@ class Context:
         if not absent:
             return ""
         return f"{len(absent)} of {len(runs)} runs were not trained" + (f" ({'; '.join(reasons)})" if reasons else "")
+
+    def accuracy(self, study: str, variant: str) -> str:
+        """Return the accuracy on validation, unseen, of a variant's first seed with its interval; a dash for none."""
+        scores = self.scores(self.studies.of(study).get(variant, [])[:1])
+        return percent(next(iter(scores.values()), None))
+
+    def shipped(self, model: str, split: str, subset: str) -> dict[str, str] | Scores | None:
+        """Return what results.csv has of a shipped model on a split of the dataset, measured now where it has nothing.
+
+        None where the split is empty.  Errors as of `measure`.
+        """
+        manifest = self.dataset.manifest
+        if not len(manifest.rows_in(split)):
+            return None
+        found = self.ledger.score_of(sha256_of(catalogue.find(model)[0]), manifest.sha256, split, model)
+        if not found:
+            subsets = self.measure(model, split).subsets
+            return subsets.get(subset, subsets["all"])
+        return found.get(subset, found["all"])
 
     def measure(self, model: str, split: str) -> Measured:
         """Return what a shipped model says of a split of the dataset; its scores go to results.csv.
@@ -81,18 +100,24 @@ class Context:
         return self._measure(model, self._gathered[detector], self.natural, "test", detector)
 
     def _measure(self, model: str, dataset: Dataset, folder: Path, split: str, detector: str) -> Measured:
+        """Return what a model says, once; its scores are written down where they were not yet."""
+        key = (model, split, detector)
+        if key in self._measured:
+            return self._measured[key]
         classifier = Classifier.load(model)
         table = predict_split(
             classifier.predict, dataset, split, labels=classifier.spec.labels, crop=classifier.spec.crop,
             on_progress=self.on_progress,
         )  # fmt: skip
         subsets = score_subsets(table)
-        record(
-            self.ledger.results, subsets, model=classifier.spec.name,
-            model_sha256=sha256_of(catalogue.find(model)[0]), data=folder.resolve().name, dataset=dataset, split=split,
-            detector=detector,
-        )  # fmt: skip
-        return Measured(table, subsets)
+        sha256, manifest_sha256 = sha256_of(catalogue.find(model)[0]), sha256_of_dataset(dataset)
+        if not self.ledger.score_of(sha256, manifest_sha256, split, classifier.spec.name, detector=detector):
+            record(
+                self.ledger.results, subsets, model=classifier.spec.name, model_sha256=sha256,
+                data=folder.resolve().name, dataset=dataset, split=split, detector=detector,
+            )  # fmt: skip
+        self._measured[key] = Measured(table, subsets)
+        return self._measured[key]
 
 
 def share(value: float) -> str:

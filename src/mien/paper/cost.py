@@ -30,7 +30,7 @@ def cost_of(path: str | Path) -> Cost:
         if node.op_type in ("Cast", "DequantizeLinear") and node.input[0] in weights:
             weights[node.output[0]] = weights[node.input[0]]
     parameters = multiplications = 0
-    connected = set()  # what full connections without a bias of their own give: it is added by the next node
+    connected: set[str] = set()  # what full connections without a bias of their own give: it is added by the next node
     for node in inferred.graph.node:
         if node.op_type == "Add" and connected & set(node.input):
             parameters += sum(int(np.prod(weights[name])) for name in node.input if name in weights)

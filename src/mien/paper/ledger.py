@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from mien.errors import DataError, InputError
 from mien.evaluate.report import read_results
 from mien.evaluate.score import Scores
-from mien.files import printable, write_text
+from mien.files import make_folder, printable, write_text
 from mien.train.curves import Row, write_log
 from mien.types import IntArray
 
@@ -62,10 +64,15 @@ class Ledger:
     """The folder of results, opened."""
 
     def __init__(self, folder: str | Path) -> None:
-        """Read what there is; DataError where a file is of another kind."""
+        """Read what there is; DataError where a file is of another kind or damaged."""
         self.folder = Path(folder)
         self.results = self.folder / "results.csv"
-        self._runs = [RunRow(**row) for row in _read(self.folder / "runs.csv", _columns(RunRow))]
+        read_results(self.results)
+        self._read()
+
+    def _read(self) -> None:
+        """Read the tables that are kept here."""
+        self._runs = [_checked(RunRow(**row)) for row in _read(self.folder / "runs.csv", _columns(RunRow))]
         self._trials = [TrialRow(**row) for row in _read(self.folder / "searches.csv", _columns(TrialRow))]
         self._predictions = {
             (row["model_sha256"], row["manifest_sha256"], row["split"]): row["predicted"]
@@ -77,27 +84,59 @@ class Ledger:
         asked = (recipe_sha256, manifest_sha256)
         return next((run for run in self._runs if (run.recipe_sha256, run.manifest_sha256) == asked), None)
 
-    def score(self, run: RunRow, split: str, subset: str) -> dict[str, str] | None:
-        """Return the row of results.csv that a run's model has of its labels in a split; None where there is none."""
+    def score_of(
+        self, model_sha256: str, manifest_sha256: str, split: str, model: str, *, detector: str = ""
+    ) -> dict[str, dict[str, str]]:
+        """Return the rows of results.csv of a model's own labels in a split, by subset; empty where there is none.
+
+        model: its own name, as several may share a file.
+        """
         wanted = {
-            "model_sha256": run.model_sha256, "manifest_sha256": run.manifest_sha256, "split": split, "subset": subset,
-            "truth": "label", "views": "own", "change": "",
+            "model": model, "model_sha256": model_sha256, "manifest_sha256": manifest_sha256, "split": split,
+            "truth": "label", "views": "own", "change": "", "detector": detector,
         }  # fmt: skip
         rows = read_results(self.results)
-        return next((row for row in rows if all(row[key] == value for key, value in wanted.items())), None)
+        return {row["subset"]: row for row in rows if all(row[key] == value for key, value in wanted.items())}
 
-    def predicted(self, run: RunRow, split: str) -> IntArray | None:
-        """Return the column (N,) that a run's model predicted of each sample of a split, -1 for none."""
+    def score(self, run: RunRow, split: str) -> dict[str, str] | None:
+        """Return the row of results.csv that a run's model has of all samples of a split; None where there is none."""
+        return self._scores(run, split).get("all")
+
+    def unseen(self, run: RunRow, split: str) -> dict[str, str] | None:
+        """Return the same of the samples that were not seen before, of all where all of them are new."""
+        found = self._scores(run, split)
+        return found.get("unseen", found.get("all"))
+
+    def _scores(self, run: RunRow, split: str) -> dict[str, dict[str, str]]:
+        """Return a run's rows in results.csv by subset."""
+        names = {row["model"] for row in read_results(self.results) if row["model_sha256"] == run.model_sha256}
+        return self.score_of(run.model_sha256, run.manifest_sha256, split, min(names)) if names else {}
+
+    def predicted(self, run: RunRow, split: str, count: int) -> IntArray | None:
+        """Return the column (N,) that a run's model predicted of each of so many samples of a split, -1 for none.
+
+        None where that was not kept.  DataError where it is of another number of samples, or no digits.
+        """
         text = self._predictions.get((run.model_sha256, run.manifest_sha256, split))
-        return None if text is None else np.array([-1 if mark == NOT_FOUND else int(mark) for mark in text], np.int64)
+        if text is None:
+            return None
+        if len(text) != count or not set(text) <= {NOT_FOUND, *"0123456789"}:
+            path = printable(self.folder / "predictions.csv")
+            raise DataError(
+                f"{path}: damaged at model {run.model_sha256[:12]}; expected {count:,} digits; take it away"
+            )
+        return np.array([-1 if mark == NOT_FOUND else int(mark) for mark in text], np.int64)
 
     def curves(self, run: RunRow) -> list[Row]:
         """Return a run's log, a row an epoch; [] where none was kept."""
         path = self._curves(run)
         if not path.is_file():
             return []
-        with path.open(newline="", encoding="utf-8") as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        except (ValueError, TypeError, csv.Error) as error:
+            raise DataError(f"{printable(path)}: is no run's log ({error}); take it away") from error
 
     def add(
         self,
@@ -110,7 +149,12 @@ class Ledger:
 
         predicted: columns of each split's samples, and the scores that say how many labels there are.
         """
-        for split, (columns, scores) in (predicted or {}).items():
+        with self._updating():
+            self._add(run, log, predicted or {})
+
+    def _add(self, run: RunRow, log: Sequence[Row], predicted: dict[str, tuple[IntArray, Scores]]) -> None:
+        """Write it."""
+        for split, (columns, scores) in predicted.items():
             if len(scores.labels) > 10:
                 raise InputError("predictions are kept as one digit each: ten labels at most")
             marks = "".join(NOT_FOUND if column >= len(scores.labels) else str(column) for column in columns)
@@ -132,12 +176,33 @@ class Ledger:
 
     def add_trials(self, trials: Sequence[TrialRow]) -> None:
         """Write down a search's trials."""
-        self._trials += trials
-        _write(self.folder / "searches.csv", _columns(TrialRow), [asdict(row) for row in self._trials])
+        with self._updating():
+            self._trials += trials
+            _write(self.folder / "searches.csv", _columns(TrialRow), [asdict(row) for row in self._trials])
+
+    @contextmanager
+    def _updating(self) -> Iterator[None]:
+        """Hold the tables, as they are now, against other processes that write them."""
+        make_folder(self.folder)
+        with FileLock(self.folder / ".lock"):
+            self._read()
+            yield
 
     def _curves(self, run: RunRow) -> Path:
         """Return where a run's log is kept."""
         return self.folder / "curves" / f"{run.recipe_sha256[:12]}-{run.manifest_sha256[:12]}.csv"
+
+
+def _checked(row: RunRow) -> RunRow:
+    """Return a row whose numbers are numbers; DataError where one is not."""
+    for name in ("epochs", "best_epoch", "parameters", "multiplications", "ms_a_face", "train_s"):
+        value = getattr(row, name)
+        try:
+            if value:
+                float(value)
+        except ValueError:
+            raise DataError(f"runs.csv: {name} of {row.variant!r} is {value!r}; expected a number") from None
+    return row
 
 
 def _columns(kind: type[RunRow | TrialRow]) -> list[str]:

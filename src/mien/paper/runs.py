@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 from filelock import FileLock, Timeout
 from scipy.special import softmax
+from threadpoolctl import threadpool_limits
 
 from mien.classify import Classifier
 from mien.data.manifest import read
@@ -32,9 +34,7 @@ from mien.train.export import export
 from mien.train.fit import fit
 from mien.types import FloatArray, ImageArray
 
-__all__ = ["OnBatch", "locked", "ms_a_face", "traditional_identity", "train_run", "train_traditional"]
-
-OnBatch = Callable[[int, int, int], None]
+__all__ = ["folder_mark", "locked", "ms_a_face", "traditional_identity", "train_run", "train_traditional"]
 
 FACES, AT_ONCE, ROUNDS = 256, 32, 5  # of the measurement of speed
 #: What scikit-learn's steps learn, by their attributes.
@@ -49,28 +49,31 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise InputError(
-            f"{folder}: another `mien paper` is training there; wait for it, or name another --runs"
-        ) from None
+        raise InputError(f"{folder}: another `mien paper` is training there; wait for it") from None
     try:
         yield
     finally:
         lock.release()
 
 
-def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_batch: OnBatch | None = None) -> RunRow:
+def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_progress: Progress | None = None) -> RunRow:
     """Train a run in a folder of its name, going on where it was interrupted; write it down and return its row.
 
     Every run is scored on validation, those of the study "networks" on test as well.  What the page needs of it goes to
     the ledger; its checkpoints are removed.  Errors as of `train.fit.fit`.
     """
-    recipe, place = run.recipe, folder / run.recipe.name
+    recipe, dataset = run.recipe, read(run.recipe.data.manifests[0])
+    place = folder / f"{recipe.name} {folder_mark(identity(recipe), dataset.manifest.sha256)}"
+
+    def on_batch(epoch: int, done: int, steps: int) -> None:
+        if on_progress:
+            on_progress((epoch - 1) * steps + done, recipe.optimiser.epochs * steps)
+
     result = fit(recipe, place, resume=True, device=device, on_batch=on_batch)
     model = place / "model.onnx"
     export(place / "best.pt", model)
     with (place / "log.csv").open(newline="", encoding="utf-8") as file:
         log = [{name: float(value) for name, value in line.items()} for line in csv.DictReader(file)]
-    dataset = read(recipe.data.manifests[0])
     name = Path(recipe.data.manifests[0]).resolve().name
     if recipe.data.folds:
         (dataset,) = in_folds([dataset], recipe.data)
@@ -78,7 +81,8 @@ def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_batch: 
     cost, sha256 = cost_of(model), sha256_of(model)
     classifier = Classifier.load(model)
     predicted = {}
-    for split in ("val", "test") if run.study == "networks" else ("val",):
+    splits = ["val", *(["test"] if run.study == "networks" and len(dataset.manifest.rows_in("test")) else [])]
+    for split in splits:
         table = predict_split(
             classifier.predict, dataset, split, labels=classifier.spec.labels, crop=classifier.spec.crop
         )
@@ -99,6 +103,11 @@ def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_batch: 
     return row
 
 
+def folder_mark(sha256: str, manifest_sha256: str) -> str:
+    """Return what tells the folder of a training from that of another one, or on other data, under the same name."""
+    return f"{sha256[:8]}-{manifest_sha256[:8]}"
+
+
 def traditional_identity(way: str) -> str:
     """Return the SHA-256 of what makes a traditional way this one."""
     return hashlib.sha256(json.dumps([way, REVISION]).encode()).hexdigest()
@@ -116,6 +125,10 @@ def train_traditional(way: str, data: str | Path, ledger: Ledger, *, on_progress
     rows = {split: own[~manifest.missed[own]] for split, own in rows.items()}
     if empty := [split for split, own in rows.items() if not len(own)]:
         raise DataError(f"{data}: nothing in split {empty[0]}")
+    if max(manifest.label[own].max() for own in rows.values()) >= len(FER2013):
+        raise DataError(f"{data}: holds faces labelled contempt; these ways know seven expressions")
+    if len(np.unique(manifest.label[rows["train"]])) < 3:
+        raise DataError(f"{data}: fewer than three expressions in train")
     features = {split: features_of(way, dataset.crops[own], on_progress=on_progress) for split, own in rows.items()}
     labels = {split: manifest.label[own] for split, own in rows.items()}
     chosen = fit_classifier(features["train"], labels["train"], features["val"], labels["val"], seed=0)
@@ -128,7 +141,7 @@ def train_traditional(way: str, data: str | Path, ledger: Ledger, *, on_progress
         return shares
 
     predicted = {}
-    for split in ("val", "test"):
+    for split in ("val", "test") if len(manifest.rows_in("test")) else ("val",):
         table = predict_split(predict, dataset, split, labels=FER2013, crop=manifest.crop)
         subsets = score_subsets(table)
         record(
@@ -156,10 +169,13 @@ def ms_a_face(model: str | Path) -> float:
 def _ms(predict: Callable[[ImageArray], FloatArray], shape: tuple[int, ...]) -> float:
     """Return the milliseconds for a crop of a shape."""
     crops = np.random.default_rng(0).integers(0, 256, (FACES, *shape), np.uint8)
-    taken = []
-    for _ in range(ROUNDS):
-        begun = time.perf_counter()
-        for start in range(0, FACES, AT_ONCE):
-            predict(crops[start : start + AT_ONCE])
-        taken.append(time.perf_counter() - begun)
+    taken, threads = [], cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    with threadpool_limits(1):
+        for _ in range(ROUNDS):
+            begun = time.perf_counter()
+            for start in range(0, FACES, AT_ONCE):
+                predict(crops[start : start + AT_ONCE])
+            taken.append(time.perf_counter() - begun)
+    cv2.setNumThreads(threads)
     return 1000 * statistics.median(taken[1:]) / FACES

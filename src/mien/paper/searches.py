@@ -5,24 +5,26 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from mien.evaluate.score import Progress
 from mien.paper.context import Context, share
 from mien.paper.ledger import Ledger, TrialRow
 from mien.paper.page import Block, Gap, Picture, Section, Table, Text
+from mien.paper.runs import folder_mark
 from mien.paper.studies import SearchPlan, identity
 from mien.spec import CropSpec
-from mien.train.search import Progress, search
+from mien.train.search import Progress as SearchProgress
+from mien.train.search import search
 from mien.train.search_space import make_space
 from mien.train.search_study import STRATEGIES
 
 __all__ = ["run_search", "search_identity", "searches"]
 
-OnBatch = Callable[[int, int, int, int], None]
+MOST = 4  # times as many trials as planned: more is not a search that ends trials early, but one that fails
 
 
 def search_identity(plan: SearchPlan) -> str:
@@ -33,7 +35,7 @@ def search_identity(plan: SearchPlan) -> str:
 
 def run_search(
     plan: SearchPlan, strategy: str, ledger: Ledger, folder: Path, *, crop: CropSpec, manifest_sha256: str, device: str,
-    on_batch: OnBatch | None = None,
+    on_progress: Progress | None = None,
 ) -> None:  # fmt: skip
     """Search by a strategy in a folder, going on where it was interrupted, and write its trials down.
 
@@ -41,14 +43,21 @@ def run_search(
     Errors as of `train.search.search`.
     """
     space = make_space(plan.space, plan.recipe, crop)
-    place, budget = folder / f"search {strategy}", plan.trials * plan.recipe.optimiser.epochs
-    trials, rows = plan.trials, []
+    place = folder / f"search {strategy} {folder_mark(search_identity(plan), manifest_sha256)}"
+    budget = plan.trials * plan.recipe.optimiser.epochs
+    trials, rows, epochs = plan.trials, [], plan.recipe.optimiser.epochs
+
+    def on_batch(trial: int, epoch: int, done: int, steps: int) -> None:
+        if on_progress:
+            on_progress((trial * epochs + epoch - 1) * steps + done, max(plan.trials, trial + 1) * epochs * steps)
+
     while True:
-        search(plan.recipe, space, place, strategy=strategy, trials=trials, device=device, progress=Progress(on_batch))
+        told = SearchProgress(on_batch)
+        search(plan.recipe, space, place, strategy=strategy, trials=trials, device=device, progress=told)
         with (place / "trials.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         spent = sum(int(row["epochs"] or 0) for row in rows)
-        if spent >= budget or len(rows) < trials:
+        if spent >= budget or len(rows) < trials or trials >= MOST * plan.trials or not int(rows[-1]["epochs"] or 0):
             break
         trials += 1
     fixed = {"trial", "state", "val_accuracy", "epochs", "reason"}
@@ -87,12 +96,12 @@ def searches(context: Context) -> Section:
         if any(values):
             best = trials[max(range(len(trials)), key=values.__getitem__)]
             epochs = list(accumulate(int(trial.epochs or 0) for trial in trials))
-            pruned = sum(trial.state == "pruned" for trial in trials)
+            ended = [str(sum(trial.state == state for trial in trials)) for state in ("pruned", "fail")]
             settings = ", ".join(f"{key} {_short(value)}" for key, value in json.loads(best.settings).items())
-            rows.append([strategy, str(len(trials)), str(pruned), str(epochs[-1]), share(max(values)), settings])
+            rows.append([strategy, str(len(trials)), *ended, str(epochs[-1]), share(max(values)), settings])
             lines[strategy] = (epochs, list(accumulate(values, max)))
     if rows:
-        head = ["strategy", "trials", "ended early", "epochs", "best on validation", "with"]
+        head = ["strategy", "trials", "ended early", "failed", "epochs", "best on validation", "with"]
         blocks.append(Table("The four ways of searching.", head, rows))
         blocks.append(
             Picture("figure-search", _draw(lines), "The best so far, by the epochs that were trained.", trained=True)

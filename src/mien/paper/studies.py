@@ -12,6 +12,7 @@ from typing import Any
 
 from mien.errors import RecipeError
 from mien.train.config import SEARCH, DataConfig, Recipe, flatten, from_fields, read_toml, with_values
+from mien.train.teach import hashes_of_teachers
 
 __all__ = ["STUDIES", "Run", "SearchPlan", "Studies", "identity", "read_studies"]
 
@@ -80,11 +81,14 @@ def read_studies(path: str | Path | None, *, data: str | Path, quick: bool = Fal
 def identity(recipe: Recipe) -> str:
     """Return the SHA-256 of what makes a training run this one: all settings but the names of run, data and licence.
 
-    Settings that are as they would be by themselves do not count, so that new ones leave it as it is.
+    Settings that are as they would be by themselves do not count, so that new ones leave it as it is; teachers count by
+    their files.  RecipeError where one is not there.
     """
     plain = dataclasses.asdict(replace(recipe, name="any", licence="", data=replace(recipe.data, manifests=("any",))))
     usual = flatten(dataclasses.asdict(Recipe("any", licence="", data=DataConfig(("any",)))))
     counted = {key: value for key, value in flatten(plain).items() if value != usual[key]}
+    if recipe.teacher.models:
+        counted["teacher.models"] = hashes_of_teachers(recipe)
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
 
 
@@ -94,26 +98,38 @@ def _runs(protocol: Recipe, tables: Mapping[str, Any], study: str, sample: Mappi
     if unknown := sorted(table.keys() - {"seeds", "settings", "variants"}):
         raise RecipeError(f"unknown key {study}.{unknown[0]}; known: seeds, settings, variants")
     seeds, variants = table.get("seeds", [0]), table.get("variants")
-    if not (isinstance(seeds, list) and seeds and isinstance(variants, dict) and variants):
-        raise RecipeError(f"[{study}]: expected seeds, a list of whole numbers, and a table of variants")
+    if not (isinstance(seeds, list) and seeds and len({*map(str, seeds)}) == len(seeds)):
+        raise RecipeError(f"{study}.seeds is {seeds!r}; expected a list of whole numbers, each once")
+    if not (isinstance(variants, dict) and variants):
+        raise RecipeError(f"[{study}]: expected a table of variants")
     runs = []
     for seed in seeds[:1] if quick else seeds:
-        for variant, changes in variants.items():
-            if not isinstance(changes, dict):
-                raise RecipeError(f"{study}.variants.{variant!r} is {changes!r}; expected a table of settings")
-            values = {**flatten(table.get("settings", {})), **flatten(changes), **sample, "seed": seed}
+        for variant in variants:
+            values = {**_settings(table, "settings", study), **_settings(variants, variant, study), **sample}
+            values["seed"] = seed
             name = f"{study} {variant} seed={seed}".replace("/", "_").replace("\\", "_")
             runs.append(Run(study, variant, with_values(protocol, values, name=name)))
     return runs
 
 
+def _settings(table: Mapping[str, Any], name: str, place: str) -> dict[str, Any]:
+    """Return a table of settings under their dotted keys; empty where there is none of that name."""
+    settings = table.get(name, {})
+    if not isinstance(settings, dict):
+        raise RecipeError(f"{place}: {name!r} is {settings!r}; expected a table of settings")
+    values = flatten(settings)
+    if fixed := sorted(values.keys() & {"name", "seed", "data.manifests"}):
+        raise RecipeError(f"{place}: {name!r} sets {fixed[0]}, which is not for a study to change")
+    return values
+
+
 def _quick(tables: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
     """Return of how many faces a quick look is made, and with which settings."""
     table = _table(tables, "quick")
-    faces, settings = table.get("faces"), table.get("settings", {})
-    if table.keys() - {"faces", "settings"} or type(faces) is not int or faces < 1 or not isinstance(settings, dict):
+    faces = table.get("faces")
+    if table.keys() - {"faces", "settings"} or type(faces) is not int or faces < 1:
         raise RecipeError("[quick]: expected faces, a whole number from 1, and a table of settings")
-    return faces, flatten(settings)
+    return faces, _settings(table, "settings", "quick")
 
 
 def _search(protocol: Recipe, tables: Mapping[str, Any], sample: Mapping[str, Any]) -> SearchPlan:
@@ -124,7 +140,7 @@ def _search(protocol: Recipe, tables: Mapping[str, Any], sample: Mapping[str, An
     trials = table.get("trials", 10)
     if type(trials) is not int or trials < 1:
         raise RecipeError(f"{SEARCH}.trials is {trials!r}; expected a whole number from 1")
-    values = {**flatten(table.get("settings", {})), **sample}
+    values = {**_settings(table, "settings", SEARCH), **sample}
     recipe = with_values(protocol, values, name="search")
     return SearchPlan(recipe, table["space"], min(trials, 2) if sample else trials)
 

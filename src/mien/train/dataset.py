@@ -110,13 +110,14 @@ def in_folds(datasets: list[Dataset], config: DataConfig) -> list[Dataset]:
     """
     from sklearn.model_selection import StratifiedGroupKFold  # which all other training does without
 
-    rows = [
-        np.flatnonzero(np.isin(dataset.manifest.split, (TRAIN, VAL)) & ~dataset.manifest.missed) for dataset in datasets
-    ]
+    rows = [np.flatnonzero(np.isin(dataset.manifest.split, (TRAIN, VAL))) for dataset in datasets]
     if sum(map(len, rows)) < config.folds:
         raise DataError(f"{', '.join(config.manifests)}: fewer rows in train and val than data.folds = {config.folds}")
     labels = np.concatenate([dataset.manifest.label[own] for dataset, own in zip(datasets, rows, strict=True)])
-    marks = [mark for dataset, own in zip(datasets, rows, strict=True) for mark in fingerprints(dataset, own)]
+    marks: list[bytes] = []
+    for dataset, own in zip(datasets, rows, strict=True):
+        found = zip(fingerprints(dataset, own), dataset.manifest.missed[own], strict=True)
+        marks += [b"missed %d" % number if missed else mark for number, (mark, missed) in enumerate(found)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")  # so rare that some parts have none
         parts = StratifiedGroupKFold(config.folds, shuffle=True, random_state=0).split(labels, labels, marks)

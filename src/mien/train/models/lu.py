@@ -20,7 +20,7 @@ class Lu(nn.Module):
     What is known, and what was decided:
 
     * Known: the paper's text gives "Lu et al." as its reference [80], its Table II as one of [7], [8] and [14].  [80]
-      is about video ("Video-based neonatal pain expression recognition with cross-stream attention", 2023): a network
+      is about video ("Video-based neonatal pain expression recognition with cross-stream attention", 2024): a network
       of two streams that cannot read single pictures.  Of [7], [8] and [14] none is a network for expressions.
     * Likely: the same first author's network for single pictures (Lu, He, Yan and Li 2016, "A convolutional neural
       network for facial expression recognition", Journal of Nanjing University of Posts and Telecommunications 36(1),
