@@ -127,7 +127,8 @@ def _difference(context: Context, found: dict[str, RunRow]) -> Block:
         f"The best here on test is {best} with {share(tested[best])}: "
         f"{_points(tested[best] - TABLE_2[-1].test_accuracy)} beside the paper's suggested model. From validation to "
         f"test the paper's rows go {', '.join(papers)}; here it is {_points(min(gaps))} to {_points(max(gaps))}."
-        f"{twins} The network in the place of Lu et al. is a guess at one whose layers were not to be had: `lu` in the zoo says what is known of it."
+        f"{twins} The network in the place of Lu et al. is a guess at one whose layers were not to be had: `lu` in the "
+        "zoo says what is known of it."
     )
 
 
