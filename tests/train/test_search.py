@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+import optuna
 import pytest
 from filelock import FileLock
 
@@ -18,6 +20,7 @@ from mien.train import search as search_module
 from mien.train.config import ModelConfig, Recipe, TeacherConfig, dumps, read_recipe
 from mien.train.fit import FitResult, fit
 from mien.train.search import Found, Progress, search
+from mien.train.search_figures import draw_search
 from mien.train.search_space import Choices, Interval, Space
 from mien.train.search_study import STRATEGIES
 
@@ -265,3 +268,12 @@ def test_pictures_are_drawn_without_a_screen(recipe: Recipe, tmp_path: Path, mon
     assert not (tmp_path / "out/importances.png").exists(), "of so few trials it would tell nothing"
     search(recipe, SPACE, tmp_path / "out", strategy="random", trials=10)
     assert (tmp_path / "out/importances.png").stat().st_size > 5000
+
+
+def test_the_pictures_of_a_search_change_no_other_figures(tmp_path: Path) -> None:
+    study = optuna.create_study(direction="maximize")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    before = dict(mpl.rcParams)
+    draw_search(study, tmp_path)
+    assert (tmp_path / "history.png").is_file()
+    assert dict(mpl.rcParams) == before

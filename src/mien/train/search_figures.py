@@ -43,11 +43,14 @@ def draw_search(study: Study, folder: Path) -> None:
 
 @contextmanager
 def _quietly_without_a_screen() -> Iterator[None]:
-    """Let Optuna draw, with pyplot, where there is no screen, and keep to itself that it may draw otherwise one day."""
+    """Let Optuna draw, with pyplot, where there is no screen, and keep to itself that it may draw otherwise one day.
+
+    Its style, which it sets for all figures, is taken off again.
+    """
     backend = mpl.get_backend()
     pyplot.switch_backend("agg")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), mpl.rc_context():
             warnings.simplefilter("ignore")
             yield
     finally:
