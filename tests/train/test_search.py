@@ -277,3 +277,19 @@ def test_the_pictures_of_a_search_change_no_other_figures(tmp_path: Path) -> Non
     draw_search(study, tmp_path)
     assert (tmp_path / "history.png").is_file()
     assert dict(mpl.rcParams) == before
+
+
+def test_a_bayesian_search_looks_at_what_it_has_found_after_five_trials(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted(candidate: Recipe, folder: Path, **_: object) -> FitResult:
+        worth = 1 - abs(candidate.optimiser.learning_rate - 0.03)
+        return FitResult(folder, 1, worth, 1, stopped_early=False)
+
+    monkeypatch.setattr(search_module, "fit", fitted)
+    tried = {}
+    for strategy in ("random", "bayesian"):
+        search(recipe, SPACE, tmp_path / strategy, strategy=strategy, trials=8, device="cpu")
+        tried[strategy] = [row["optimiser.learning_rate"] for row in rows(tmp_path / strategy)]
+    assert tried["random"][:5] == tried["bayesian"][:5]
+    assert tried["random"][5:] != tried["bayesian"][5:]

@@ -87,7 +87,7 @@ def searches(context: Context) -> Section:
             f"The paper names four ways and reports none. Each was given {budget} epochs of training, in trials of "
             f"at most {plan.recipe.optimiser.epochs}, over {', '.join(plan.space)}; a trial's worth is its best "
             "validation accuracy. With so few trials, one draw may decide between them: what the figure compares "
-            "is how they spend a budget."
+            "is how they spend a budget. Random, hyperband and bayesian begin with the same draws."
         )
     ]  # fmt: skip
     rows, lines = [], {}

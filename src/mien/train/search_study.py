@@ -33,6 +33,7 @@ __all__ = ["GRID_POINTS", "STRATEGIES", "Bench", "claim", "identity_of", "open_s
 #: bayesian is the tree-structured Parzen estimator (Bergstra et al. 2011).
 STRATEGIES = ("grid", "random", "hyperband", "bayesian")
 GRID_POINTS = 3  # of an interval
+BLIND_TRIALS = 5  # that bayesian draws at random before it looks at any; Optuna's 10 would make short searches random
 
 
 def trial_name(number: int) -> str:
@@ -121,7 +122,9 @@ def open_study(
         seed = (recipe.seed * 1_000_003 + number) % 2**32
         if strategy == "grid":
             return GridSampler(grid, seed=recipe.seed)
-        return TPESampler(seed=seed) if strategy == "bayesian" else RandomSampler(seed=seed)
+        return (
+            TPESampler(seed=seed, n_startup_trials=BLIND_TRIALS) if strategy == "bayesian" else RandomSampler(seed=seed)
+        )
 
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if strategy == "hyperband":
