@@ -29,6 +29,8 @@ settings = { optimiser.epochs = 1 }
 [networks.variants]
 "the suggested network" = {}
 "in the place of Lu et al." = { model.name = "lu" }
+[traditional]
+ways = ["DCT + SVM"]
 [parts]
 seeds = [0, 1]
 [parts.variants]

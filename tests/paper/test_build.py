@@ -17,15 +17,7 @@ from mien.paper.build import Listener, open_context, train_missing, write_paper
 from mien.paper.context import Context
 from mien.paper.runs import locked, train_run
 from mien.paper.studies import identity, read_studies
-from mien.paper.traditional import FEATURES
 from mien.train.search_study import STRATEGIES
-
-
-@pytest.fixture
-def few_ways(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave one of the traditional ways, which have tests of their own."""
-    for way in [way for way in FEATURES if way != "DCT + SVM"]:
-        monkeypatch.delitem(FEATURES, way)
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -37,7 +29,6 @@ def reopened(context: Context, studies: Path) -> Context:
     return open_context(context.data, None, context.pictures, results=context.ledger.folder, studies=studies)
 
 
-@pytest.mark.usefixtures("few_ways")
 def test_everything_is_trained_once_and_every_number_of_the_page_is_in_the_tables(
     context: Context, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,7 +73,6 @@ def test_everything_is_trained_once_and_every_number_of_the_page_is_in_the_table
     train_missing(reopened(context, studies), tmp_path / "elsewhere")
 
 
-@pytest.mark.usefixtures("few_ways")
 def test_a_page_without_any_run_shows_what_is_missing(context: Context, tmp_path: Path) -> None:
     assert write_paper(context, tmp_path / "page") >= 6
     page = (tmp_path / "page" / "index.html").read_text()
@@ -93,7 +83,6 @@ def test_a_page_without_any_run_shows_what_is_missing(context: Context, tmp_path
     assert len(re.findall("<h2", page)) == 10
 
 
-@pytest.mark.usefixtures("few_ways")
 def test_a_run_that_fails_is_told_of_and_the_others_are_done(context: Context, studies: Path, tmp_path: Path) -> None:
     studies.write_text(studies.read_text().replace('model.name = "lu" }', 'model.name = "lu", model.widths = [8] }'))
     context.studies = replace(read_studies(studies, data=context.data), search=None)
@@ -131,7 +120,6 @@ def test_a_run_goes_on_where_it_was_stopped(context: Context, tmp_path: Path) ->
     assert [int(line["epoch"]) for line in context.ledger.curves(row)] == [1, 2]
 
 
-@pytest.mark.usefixtures("few_ways")
 def test_a_page_is_made_of_what_is_left_of_the_tables(context: Context, studies: Path, tmp_path: Path) -> None:
     context.studies = replace(context.studies, runs=context.studies.runs[:2], search=None)
     train_missing(context, tmp_path / "runs", device="cpu")

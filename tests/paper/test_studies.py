@@ -79,6 +79,7 @@ def test_a_setting_that_is_spelled_out_as_it_is_by_itself_changes_nothing() -> N
         ("model.dropout = 0 }", "model.dropout = 2 }", r"out of range: model\.dropout"),
         ("model.dropout = 0 }", "model.drop = 0 }", r"unknown key model\.drop"),
         ("faces = 21", "faces = 0", r"\[quick\]: expected faces"),
+        ('ways = ["DCT + SVM"]', 'ways = ["LBP"]', r"\[traditional\]: expected ways, a list of HOG"),
         ("trials = 2", "trials = 0", r"search\.trials is 0"),
         ('[protocol]\nname = "paper"', "", "name is missing"),
     ],

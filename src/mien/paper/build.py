@@ -25,7 +25,6 @@ from mien.paper.runs import locked, traditional_identity, train_run, train_tradi
 from mien.paper.sample import write_sample
 from mien.paper.searches import run_search, search_identity, searches
 from mien.paper.studies import read_studies
-from mien.paper.traditional import FEATURES
 from mien.train.search_study import STRATEGIES
 
 __all__ = ["Listener", "open_context", "train_missing", "write_paper"]
@@ -112,7 +111,7 @@ def _missing(
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield each thing that is still missing by then: its name, and what trains it."""
     ledger, sha256 = context.ledger, context.dataset.manifest.sha256
-    for way in FEATURES:
+    for way in context.studies.ways:
         if ledger.find(traditional_identity(way), sha256) is None:
             yield way, partial(train_traditional, way, context.data, ledger, on_progress=listener.of(way))
     for run in context.studies.runs:

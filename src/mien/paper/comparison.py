@@ -11,7 +11,6 @@ from mien.paper.context import Context, percent, share
 from mien.paper.ledger import RunRow
 from mien.paper.page import Block, Gap, Picture, Section, Table, Text
 from mien.paper.runs import traditional_identity
-from mien.paper.traditional import FEATURES
 from mien.train.curves import plot_curves
 from mien.types import BoolArray
 
@@ -31,7 +30,7 @@ def networks(context: Context) -> Section:
     runs = {variant: of_variant[0] for variant, of_variant in context.studies.of("networks").items()}
     sha256 = context.dataset.manifest.sha256
     found = {variant: context.row(run) for variant, run in runs.items()}
-    found |= {way: context.ledger.find(traditional_identity(way), sha256) for way in FEATURES}
+    found |= {way: context.ledger.find(traditional_identity(way), sha256) for way in context.studies.ways}
     suggested = context.row(next(iter(runs.values()))) if runs else None
     reference = _right(context, suggested) if suggested else None
     table = [_line(context, name, row, None if row is suggested else reference) for name, row in found.items() if row]

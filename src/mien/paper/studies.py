@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import RecipeError
+from mien.paper.traditional import FEATURES
 from mien.train.config import SEARCH, DataConfig, Recipe, flatten, from_fields, read_toml, with_values
 from mien.train.teach import hashes_of_teachers
 
 __all__ = ["STUDIES", "Run", "SearchPlan", "Studies", "identity", "read_studies"]
 
+TRADITIONAL = "traditional"
 SHIPPED = Path(__file__).with_name("studies.toml")
 
 #: The studies that are made of single runs, in the order in which they are trained.
@@ -45,6 +47,7 @@ class Studies:
     """What is to be trained for the page."""
 
     runs: tuple[Run, ...]  # a study's first seed before its second, so that the page fills up evenly
+    ways: tuple[str, ...]  # of traditional.FEATURES
     search: SearchPlan | None
     faces: int  # of each split, of which a quick look is made
 
@@ -66,14 +69,17 @@ def read_studies(path: str | Path | None, *, data: str | Path, quick: bool = Fal
     path = path or SHIPPED
     tables = read_toml(path)
     try:
-        if unknown := sorted(tables.keys() - {"protocol", "quick", SEARCH, *STUDIES}):
-            raise RecipeError(f"unknown table [{unknown[0]}]; known: protocol, quick, {SEARCH}, {', '.join(STUDIES)}")
+        if unknown := sorted(tables.keys() - {"protocol", "quick", TRADITIONAL, SEARCH, *STUDIES}):
+            raise RecipeError(
+                f"unknown table [{unknown[0]}]; known: protocol, quick, {TRADITIONAL}, {SEARCH}, {', '.join(STUDIES)}"
+            )
         protocol = from_fields(_table(tables, "protocol"))
         protocol = replace(protocol, data=replace(protocol.data, manifests=(str(data),)))
         faces, sample = _quick(tables)
         sample = sample if quick else {}
         runs = [run for study in STUDIES if study in tables for run in _runs(protocol, tables, study, sample, quick)]
-        return Studies(tuple(runs), _search(protocol, tables, sample) if SEARCH in tables else None, faces)
+        search = _search(protocol, tables, sample) if SEARCH in tables else None
+        return Studies(tuple(runs), _ways(tables), search, faces)
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error
 
@@ -110,6 +116,15 @@ def _runs(protocol: Recipe, tables: Mapping[str, Any], study: str, sample: Mappi
             name = f"{study} {variant} seed={seed}".replace("/", "_").replace("\\", "_")
             runs.append(Run(study, variant, with_values(protocol, values, name=name)))
     return runs
+
+
+def _ways(tables: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return which traditional ways are fitted; none where the file does not say."""
+    table = tables.get(TRADITIONAL, {"ways": []})
+    ways = table.get("ways") if isinstance(table, dict) and set(table) == {"ways"} else None
+    if not isinstance(ways, list) or not set(map(str, ways)) <= FEATURES.keys():
+        raise RecipeError(f"[{TRADITIONAL}]: expected ways, a list of {', '.join(FEATURES)}")
+    return tuple(ways)
 
 
 def _settings(table: Mapping[str, Any], name: str, place: str) -> dict[str, Any]:
