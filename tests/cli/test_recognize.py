@@ -479,7 +479,7 @@ def test_a_disk_that_fills_while_copies_are_written_is_one_line_and_leaves_nothi
     save = Image.Image.save
 
     def full(self: Image.Image, path: Path, **options: Any) -> None:
-        if "b.png" in str(path):
+        if Path(path).name.startswith(".b.png."):  # the temporary name ends at random, maybe in b.png
             Path(path).write_bytes(b"half")
             raise OSError(28, "No space left on device")
         save(self, path, **options)
