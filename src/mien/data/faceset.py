@@ -1,0 +1,267 @@
+"""A set of faces on its way to a dataset: `set.sqlite`, what was found and why it was kept or dropped, and `faces/`.
+
+`mien data build` fills it file by file, each in one transaction, so that it can be killed and go on; `mien data label`
+adds `labels.sqlite` beside it; `mien data prepare` makes a dataset of both.  Tables: meta (key, value), files (a row for
+each that was read, whole or not), faces (a row for each that was found: where, quality, why it was dropped, its crop).
+`faces/KEY.jpg` is each kept face in colour, larger than its crop and with some surroundings, for people to look at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from mien.data.quality import Quality
+from mien.errors import DataError, InputError, OutputError
+from mien.files import make_folder, write_text
+from mien.spec import CropSpec
+from mien.types import ImageArray
+
+__all__ = ["DUPLICATE", "FaceRow", "FaceSet", "FileRow", "FoundFace", "is_faceset"]
+
+SET_NAME = "set.sqlite"
+VIEWS_NAME = "faces"
+FORMAT = 1
+WAIT_S = 30.0
+DUPLICATE = "duplicate"  # why a face is dropped that another one of the set nearly equals
+QUALITIES = tuple(field.name for field in fields(Quality))
+_SCHEMA = f"""
+create table if not exists meta (key text primary key, value text not null);
+create table if not exists files (
+    name text primary key, path blob not null, stamp text not null, person text, consent text, source text,
+    licence text, error text, pictures integer not null, faces integer not null
+);
+create table if not exists faces (
+    number integer primary key, key text not null unique, name text not null references files (name), time_s real,
+    x0 real not null, y0 real not null, x1 real not null, y1 real not null, score real not null,
+    {", ".join(f"{quality} real" for quality in QUALITIES)},
+    reason text not null, likeness blob not null, crop blob not null
+);
+create index if not exists faces_by_file on faces (name);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """One file that was read, with what its source says of it."""
+
+    name: str  # its path below the source that it came from, printable; no other file of the set has it
+    path: Path  # where it lies
+    stamp: str  # size and time of change: what else has it, is the same file
+    person: str | None = None
+    consent: str | None = None
+    source: str | None = None
+    licence: str | None = None
+    error: str | None = None  # why it could not be read, or not to its end
+    pictures: int = 0  # that were looked at: 1 of a photograph, of a video the frames
+    faces: int = 0  # that were found, dropped ones included
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundFace:
+    """One face as it was found."""
+
+    key: str
+    time_s: float | None  # in a video
+    box_xyxy: tuple[float, float, float, float]  # the detector's, in pixels of the picture
+    score: float
+    quality: Quality
+    reason: str  # why it is dropped: names of quality numbers joined by ", "; empty where it is kept
+    likeness: bytes  # see data.likeness
+    crop: bytes  # pixels of the crop
+    view: bytes  # JPEG for people to look at; empty for a dropped face
+
+
+@dataclass(frozen=True, slots=True)
+class FaceRow:
+    """One face of the set, without its pixels."""
+
+    key: str
+    name: str  # of its file
+    path: Path  # where that lay when the set was built
+    time_s: float | None
+    box_xyxy: tuple[float, float, float, float]
+    score: float
+    quality: Quality
+    reason: str  # empty where it is kept
+    person: str | None
+    consent: str | None
+    source: str | None
+    licence: str | None
+
+
+class FaceSet:
+    """A folder with a set of faces."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Open the set of a folder.  DataError where there is none, or it is damaged or of another version."""
+        self.folder = Path(folder)
+        if not is_faceset(self.folder):
+            raise DataError(f"{folder}: no set of faces there ({SET_NAME} is missing); make one with `mien data build`")
+        with self._reading() as database:
+            (version,) = database.execute("pragma user_version").fetchone()
+            if version != FORMAT:
+                raise DataError(f"{self.folder}: a set of another version of mien; build it again in a new folder")
+            self.settings: dict[str, str] = dict(database.execute("select key, value from meta").fetchall())
+        try:
+            self.crop = CropSpec.from_json(json.loads(self.settings["crop"]))
+        except (KeyError, ValueError, InputError) as error:
+            raise DataError(f"{self.folder}: {SET_NAME} is damaged ({error}); build it again in a new folder") \
+                from error  # fmt: skip
+
+    @classmethod
+    def create(cls, folder: str | Path, *, crop: CropSpec, settings: dict[str, str]) -> FaceSet:
+        """Return the set of a folder, made where it is missing.
+
+        settings: what faces were found and kept by, by name.  Raises DataError where the set that is there was built
+        by other settings, whose faces would not go together with new ones.
+        """
+        folder = make_folder(folder)
+        wanted = {"crop": json.dumps(crop.to_json(), sort_keys=True), **settings}
+        if not is_faceset(folder):
+            make_folder(folder / VIEWS_NAME)
+            # Pictures of people: no version control and no backup tool that heeds it takes them by accident.
+            write_text(folder / ".gitignore", "*\n")
+            _make(folder / SET_NAME, wanted)
+        made = cls(folder)
+        if other := sorted(key for key in wanted if made.settings.get(key) != wanted[key]):
+            told = ", ".join(f"{key} {made.settings.get(key)}, now {wanted[key]}" for key in other)
+            raise DataError(f"{folder}: built with other settings ({told}); give the same ones, or another --out")
+        return made
+
+    def add(self, file: FileRow, found: Sequence[FoundFace]) -> None:
+        """Add a file and its faces, all or none; what an earlier reading of the same file gave is replaced.
+
+        Faces that come again with the same pixels keep their key, and so their labels.
+        Raises OutputError where the disk is full or read-only.
+        """
+        for face in found:  # the pictures first: a row never points to one that is not there
+            if face.view:
+                self._write_view(face)
+        with self._writing() as database:
+            database.execute("delete from faces where name = ?", (file.name,))
+            database.execute(
+                "insert or replace into files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (file.name, os.fsencode(file.path), file.stamp, file.person, file.consent, file.source, file.licence,
+                 file.error, file.pictures, file.faces),
+            )  # fmt: skip
+            database.executemany(
+                f"insert or ignore into faces (key, name, time_s, x0, y0, x1, y1, score, {', '.join(QUALITIES)}, reason,"
+                f" likeness, crop) values ({', '.join('?' * (11 + len(QUALITIES)))})",
+                [(face.key, file.name, face.time_s, *face.box_xyxy, face.score, *astuple(face.quality), face.reason,
+                  face.likeness, face.crop) for face in found],
+            )  # fmt: skip
+
+    def files(self) -> list[FileRow]:
+        """Return the files that were read, in the order of their names."""
+        with self._reading() as database:
+            rows = database.execute("select * from files order by name").fetchall()
+        return [FileRow(row[0], Path(os.fsdecode(row[1])), *row[2:]) for row in rows]
+
+    def faces(self, *, kept: bool = True) -> list[FaceRow]:
+        """Return the faces that are kept, or with `kept=False` those that were dropped, by file and time."""
+        with self._reading() as database:
+            rows = database.execute(
+                f"select key, name, path, time_s, x0, y0, x1, y1, score, {', '.join(QUALITIES)}, reason, person,"
+                " consent, source, licence from faces join files using (name)"
+                f" where reason {'=' if kept else '!='} '' order by name, time_s, number"
+            ).fetchall()
+        start = 9 + len(QUALITIES)
+        return [
+            FaceRow(
+                row[0], row[1], Path(os.fsdecode(row[2])), row[3], row[4:8], row[8],
+                Quality(*(float("nan") if value is None else value for value in row[9:start])), *row[start:],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def crops(self, keys: Sequence[str]) -> ImageArray:
+        """Return the crops (N, S, S) or (N, S, S, 3) of these faces.  DataError where one is not in the set."""
+        crops = np.zeros((len(keys), *self.crop.shape), np.uint8)
+        place = {key: index for index, key in enumerate(keys)}
+        found = 0
+        with self._reading() as database:
+            for key, pixels in database.execute("select key, crop from faces"):
+                if key in place:
+                    crops[place[key]] = np.frombuffer(pixels, np.uint8).reshape(self.crop.shape)
+                    found += 1
+        if found != len(place):
+            raise DataError(f"{self.folder}: {len(place) - found:,} faces are not in the set")
+        return crops
+
+    def view(self, key: str) -> Path:
+        """Return where a kept face's picture for people lies."""
+        return self.folder / VIEWS_NAME / f"{key}.jpg"
+
+    def likenesses(self) -> list[tuple[str, str, bytes]]:
+        """Return (key, reason, likeness) of the faces that are fit, by file and time: kept ones and duplicates."""
+        with self._reading() as database:
+            return database.execute(
+                "select key, reason, likeness from faces where reason in ('', ?) order by name, time_s, number",
+                (DUPLICATE,),
+            ).fetchall()
+
+    def mark(self, reasons: Iterable[tuple[str, str]]) -> None:
+        """Set the reason of faces, given as (key, reason), all or none."""
+        with self._writing() as database:
+            database.executemany("update faces set reason = ? where key = ?", [(why, key) for key, why in reasons])
+
+    def _write_view(self, face: FoundFace) -> None:
+        """Write a face's picture, whole or not at all."""
+        path = self.view(face.key)
+        temporary = path.with_suffix(".part")
+        try:
+            temporary.write_bytes(face.view)
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise OutputError(f"{path}: cannot be written: {error.strerror or error}; make room, then go on") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Yield the database within one transaction."""
+        path = self.folder / SET_NAME
+        try:
+            with closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)) as database:
+                database.execute("begin immediate")
+                yield database
+                database.execute("commit")
+        except sqlite3.Error as error:
+            raise OutputError(f"{path}: cannot be written: {error}; make room or rights, then go on") from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Yield the database; DataError where it is damaged."""
+        path = self.folder / SET_NAME
+        try:
+            with closing(sqlite3.connect(path, timeout=WAIT_S)) as database:
+                yield database
+        except sqlite3.Error as error:
+            raise DataError(f"{path}: the set cannot be read ({error}); build it again in a new folder") from error
+
+
+def is_faceset(folder: Path) -> bool:
+    """Return whether the folder holds a set of faces."""
+    return os.path.isfile(folder / SET_NAME)  # noqa: PTH113 - pathlib's raises where a name is too long
+
+
+def _make(path: Path, settings: dict[str, str]) -> None:
+    """Make an empty set's database, whole or not at all."""
+    temporary = path.with_suffix(".part")
+    try:
+        temporary.unlink(missing_ok=True)
+        with closing(sqlite3.connect(temporary)) as database:
+            database.executescript(_SCHEMA)
+            database.executemany("insert into meta values (?, ?)", settings.items())
+            database.execute(f"pragma user_version = {FORMAT}")
+            database.commit()
+        temporary.replace(path)
+    except (sqlite3.Error, OSError) as error:
+        raise OutputError(f"{path}: cannot be written: {error}; choose another place") from error
