@@ -3,6 +3,7 @@
     MienError
     ├── InputError          what came in cannot be used
     │   ├── ImageError      a picture that cannot be decoded
+    │   ├── VideoError      a video that cannot be decoded, or not to its end
     │   ├── LabelError      a label that is not in the set
     │   ├── DataError       a dataset, its rows or its files
     │   └── RecipeError     a recipe or a setting
@@ -24,6 +25,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "RecipeError",
+    "VideoError",
 ]
 
 
@@ -37,6 +39,10 @@ class InputError(MienError):
 
 class ImageError(InputError):
     """A picture cannot be decoded."""
+
+
+class VideoError(InputError):
+    """A video cannot be decoded, or not to its end."""
 
 
 class LabelError(InputError):

@@ -20,7 +20,7 @@ from mien.errors import ImageError, InputError
 from mien.files import atomic_path, printable
 from mien.types import ImageArray
 
-__all__ = ["MAX_PIXELS", "find_images", "image_suffixes", "read_image", "write_image"]
+__all__ = ["MAX_PIXELS", "find_files", "find_images", "image_suffixes", "read_image", "write_image"]
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +163,11 @@ def image_suffixes() -> frozenset[str]:
 
 def find_images(folder: Path) -> Iterator[Path]:
     """Yield the pictures of a folder and of those below it, by suffix, in a fixed order; hidden ones are left out."""
-    suffixes = image_suffixes()
+    return find_files(folder, image_suffixes())
+
+
+def find_files(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
+    """Yield the files of a folder and of those below it that have one of the suffixes, as `find_images` does."""
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         # os.path, as pathlib's own is_file raises where a folder may be listed but not entered.
