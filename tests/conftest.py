@@ -30,6 +30,7 @@ SHARED = ROOT.parent / "shared"
 MakeModel = Callable[..., Path]
 MakeDataset = Callable[..., Path]
 MakeCheckpoint = Callable[..., Path]
+MakeFaceSet = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -142,6 +143,53 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
         folder = tmp_path / name
         write(manifest, crops, folder)
         return folder
+
+    return make
+
+
+@pytest.fixture
+def make_faceset(tmp_path: Path) -> MakeFaceSet:
+    """Return a function that writes a set of faces: two a picture, whose names hold commas, umlauts and folders.
+
+    people: the pictures are of so many people in turn; None: nobody says of whom they are.  The last face of all is a
+    dropped one beside the `faces` that are kept.
+    """
+
+    def make(faces: int = 12, *, name: str = "set", people: int | None = None) -> Path:
+        import cv2
+
+        from mien.data.faceset import FaceSet, FileRow, FoundFace
+        from mien.data.quality import Quality
+
+        generator = np.random.default_rng(0)
+        crop = CropSpec()
+        made = FaceSet.create(tmp_path / name, crop=crop, settings={"detector": "made"})
+        pixels = generator.integers(0, 256, (faces + 1, *crop.shape), np.uint8)
+        for picture in range((faces + 2) // 2):
+            numbers = [number for number in (2 * picture, 2 * picture + 1) if number <= faces]
+            found = []
+            for number in numbers:
+                dropped = number == faces
+                view_rgb = cv2.resize(np.repeat(pixels[number, ..., None], 3, axis=2), (96, 96))
+                jpeg = cv2.imencode(".jpg", view_rgb[..., ::-1])[1].tobytes()
+                box = (10.0 + number, 20.0, 58.0 + number, 68.0)
+                quality = Quality(sharpness=0.5, exposure=0.5, size_px=48.0, inside=1.0, frontal=0.9, visible=1.0)
+                found.append(
+                    FoundFace(
+                        key=f"{number:016x}", time_s=None, box_xyxy=box, score=1.0, quality=quality,
+                        reason="sharpness" if dropped else "", crop=pixels[number].tobytes(),
+                        view=b"" if dropped else jpeg,
+                    )
+                )  # fmt: skip
+            file = f"Müller, Ann/picture {picture}, grün.jpg"
+            made.add(
+                FileRow(
+                    file, tmp_path / "sources" / file, stamp=f"made {picture}", licence="MIT", pictures=1,
+                    faces=len(found), person=None if people is None else f"person {picture % people}",
+                ),
+                found,
+            )  # fmt: skip
+        return made.folder
 
     return make
 
