@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,18 +43,18 @@ def frames(path: str | Path, *, every_s: float = 0.0) -> Iterator[Frame]:
     that has been yielded by then.
     """
     with _opened(path) as (container, stream):
-        start: float | None = None
+        start = math.nan
         last = wanted = 0.0
         for frame in container.decode(stream):
             if frame.time is None:
                 continue
-            start = frame.time if start is None else start
+            start = frame.time if math.isnan(start) else start
             last = frame.time - start
             if last + 1e-6 >= wanted:
                 yield Frame(last, _upright(frame))
                 while every_s and wanted <= last + 1e-6:
                     wanted += every_s
-        if start is None:
+        if math.isnan(start):
             raise VideoError(f"{printable(path)}: no frame of video in it")
         duration = _duration(container, stream)
         if duration is not None and last < duration - ENDS_EARLY_S - every_s:
@@ -90,9 +91,9 @@ def _opened(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.
     name = printable(path)
     try:
         with av.open(os.fspath(path), mode="r") as container:
-            if not container.streams.video:
+            stream = next(iter(container.streams.video), None)
+            if stream is None:
                 raise VideoError(f"{name}: no video in it, {_other(container)}")
-            stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             yield container, stream
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:

@@ -8,13 +8,18 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from mien.cli.build import build
 from mien.cli.console import err, out, progress_bar
+from mien.cli.label import label
+from mien.errors import InputError
 from mien.files import printable
 from mien.spec import COLOURS, CropSpec
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Prepare and audit datasets.", no_args_is_help=True)
+app.command()(build)
+app.command()(label)
 
 DEFAULT_CROP = CropSpec()
 
@@ -22,7 +27,7 @@ DEFAULT_CROP = CropSpec()
 @app.command()
 def prepare(
     source: Annotated[
-        Path, typer.Argument(help="fer2013.csv, a folder train|test/<emotion>/, or faces/ with labels.csv.")
+        Path, typer.Argument(help="fer2013.csv, train|test/<emotion>/, faces/ with labels.csv, or a labelled set.")
     ],
     out_dir: Annotated[Path, typer.Option("--out", help="The dataset's folder.")],
     ferplus: Annotated[Path | None, typer.Option(help="fer2013new.csv of FER+, joined row for row.")] = None,
@@ -39,15 +44,23 @@ def prepare(
         float, typer.Option(help="How far below the found face's centre the crop's lies, as a share of it.")
     ] = DEFAULT_CROP.offset_y,
     colour: Annotated[str, typer.Option(help=" or ".join(COLOURS))] = DEFAULT_CROP.colour,
-    seed: Annotated[int, typer.Option(help="Of the cut of validation, where the source has none.")] = 0,
+    rule: Annotated[str, typer.Option(help="For a set: majority, unanimity or votes make the label.")] = "majority",
+    least: Annotated[int, typer.Option(help="For a set: answers that a face needs.", min=1)] = 1,
+    shares: Annotated[str, typer.Option(help="For a set: of train, val and test.")] = "0.6,0.15,0.25",
+    balance: Annotated[
+        bool, typer.Option("--balance", help="For a set: changed copies make rare expressions of train as many.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of the splits of a set, or of the cut of validation.")] = 0,
 ) -> None:
     """Read a dataset as people have it and write manifest.parquet and crops.npy.
 
     Example: mien data prepare fer2013.csv --ferplus fer2013new.csv --out data/fer2013
 
     Pictures of class folders, and labelled ones of at most 64 pixels, are taken as faces that are cut out already; in
-    larger labelled ones the face is found (--detector none: they are faces as well).
+    larger labelled ones the face is found (--detector none: they are faces as well).  A set of `mien data build` is
+    split so that no person and no file is in two splits.
     """
+    from mien.data.labelled_set import LabelRules
     from mien.data.prepare import is_labelled_faces, listed
     from mien.data.prepare import prepare as prepare_source
     from mien.faces.detect import make_detector
@@ -64,6 +77,7 @@ def prepare(
             split=split,
             skip_bad=skip_bad,
             seed=seed,
+            labels=LabelRules(rule, least, _shares(shares), balance),
             on_progress=advance,
         )
     manifest = gathered.dataset.manifest
@@ -77,9 +91,18 @@ def prepare(
     out.print(f"{len(manifest):,} faces ({counts}) in {printable(out_dir)}", markup=False, soft_wrap=True)
 
 
+def _shares(text: str) -> tuple[float, float, float]:
+    """Return the shares of train, val and test; InputError where the text is not three numbers."""
+    try:
+        train, val, test = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--shares is {text!r}; expected three numbers such as 0.6,0.15,0.25") from None
+    return train, val, test
+
+
 @app.command()
 def audit(
-    folder: Annotated[Path, typer.Argument(help="A folder that `mien data prepare` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="A folder that `mien data prepare` or `mien data build` wrote.")],
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Where the datasheet goes; by default beside the data.")
     ] = None,
@@ -93,7 +116,12 @@ def audit(
     from mien.data import manifest as manifests
     from mien.data.audit import audit as audit_dataset
     from mien.data.datasheet import write_datasheet
+    from mien.data.faceset import FaceSet, is_faceset
+    from mien.data.set_datasheet import write_set_datasheet
 
+    if is_faceset(folder):
+        err.print(f"datasheet: {printable(write_set_datasheet(FaceSet(folder)))}", markup=False)
+        return
     dataset = manifests.read(folder)
     found = audit_dataset(dataset)
     page = write_datasheet(dataset, found, out_dir or folder)
@@ -110,4 +138,6 @@ def audit(
     sources = [*found.constant[:10], *(["..."] if len(found.constant) > 10 else [])]
     out.print(f"constant crops: {len(found.constant):,}", *sources, markup=False, soft_wrap=True)
     out.print(f"rows without a face: {found.missed:,}")
+    for gap in found.gaps:
+        err.print(f"gap: {gap}", markup=False)
     err.print(f"datasheet: {printable(page)}", markup=False)

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mien.data.manifest import SPLITS, Dataset
-from mien.labels import FERPLUS
+from mien.data.manifest import SPLITS, Dataset, Manifest
+from mien.data.split import crossing
+from mien.labels import FER2013, FERPLUS
 from mien.types import BoolArray, ImageArray, IntArray
 
 __all__ = ["Audit", "audit", "fingerprints", "group_identical", "has_twin"]
+
+FEW_FACES = 20  # of a label in a split: the interval of its recall is then wider than 40 points
+FEW_PEOPLE = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +31,11 @@ class Audit:
     constant: list[str]  # sources of crops of a single colour
     missed: int  # rows in which no face was found
     voted: int  # rows with votes
+    people: dict[str, list[int]]  # split -> people or clips that show each label
+    people_crossing: list[str]  # people or clips that stand in more than one split
+    copies: int  # rows that were made to balance the labels
+    copies_crossing: list[str]  # sources of copies that stand in another split than what they were made from
+    gaps: list[str]  # what the dataset cannot tell, in words
 
 
 def group_identical(crops: ImageArray, rows: IntArray) -> IntArray:
@@ -59,20 +68,27 @@ def audit(dataset: Dataset) -> Audit:
     present = [label for label in range(len(FERPLUS)) if (manifest.label == label).any()]
     groups_of = [set(group[split == index].tolist()) for index in range(len(SPLITS))]
     in_split = [int((split == index).sum()) for index in range(len(SPLITS))]
+    labels = tuple(FERPLUS[label] for label in present)
+    balance = {
+        name: [int(((manifest.split == index) & (manifest.label == label)).sum()) for label in present]
+        for index, name in enumerate(SPLITS)
+    }
+    twins = {
+        name: {
+            other: int(np.isin(group[split == index], list(groups_of[number])).sum())
+            for number, other in enumerate(SPLITS)
+            if other != name
+        }
+        for index, name in enumerate(SPLITS)
+    }
+    people = {name: _people(manifest, index, present) for index, name in enumerate(SPLITS)}
+    origins = manifest.origin or [None] * len(manifest)
+    people_crossing = crossing(manifest.person, manifest.split)
+    copies_crossing = _copies_crossing(manifest)
     return Audit(
-        labels=tuple(FERPLUS[label] for label in present),
-        balance={
-            name: [int(((manifest.split == index) & (manifest.label == label)).sum()) for label in present]
-            for index, name in enumerate(SPLITS)
-        },
-        twins={
-            name: {
-                other: int(np.isin(group[split == index], list(groups_of[number])).sum())
-                for number, other in enumerate(SPLITS)
-                if other != name
-            }
-            for index, name in enumerate(SPLITS)
-        },
+        labels=labels,
+        balance=balance,
+        twins=twins,
         identical_within={name: in_split[index] - len(groups_of[index]) for index, name in enumerate(SPLITS)},
         groups=len(repeated),
         conflicts=[
@@ -83,7 +99,70 @@ def audit(dataset: Dataset) -> Audit:
         constant=[manifest.source[row] for row in usable if _is_constant(dataset.crops[row])],
         missed=int(manifest.missed.sum()),
         voted=0 if manifest.votes is None else int((manifest.votes.sum(axis=1) > 0).sum()),
+        people=people,
+        people_crossing=people_crossing,
+        copies=sum(origin is not None for origin in origins),
+        copies_crossing=copies_crossing,
+        gaps=_gaps(manifest, labels, balance, people, twins, people_crossing, copies_crossing),
     )
+
+
+def _people(manifest: Manifest, split: int, labels: list[int]) -> list[int]:
+    """Return how many people or clips of a split show each of the labels."""
+    shown: dict[int, set[str]] = {label: set() for label in labels}
+    for row in np.flatnonzero(manifest.split == split).tolist():
+        if person := manifest.person[row]:
+            shown[int(manifest.label[row])].add(person)
+    return [len(shown[label]) for label in labels]
+
+
+def _copies_crossing(manifest: Manifest) -> list[str]:
+    """Return the sources of copies whose original is in another split, or not there."""
+    if manifest.origin is None:
+        return []
+    home = dict(zip(manifest.source, manifest.split.tolist(), strict=True))
+    pairs = zip(manifest.source, manifest.origin, manifest.split.tolist(), strict=True)
+    return [source for source, origin, split in pairs if origin is not None and home.get(origin) != split]
+
+
+def _gaps(
+    manifest: Manifest,
+    labels: tuple[str, ...],
+    balance: dict[str, list[int]],
+    people: dict[str, list[int]],
+    twins: dict[str, dict[str, int]],
+    people_crossing: list[str],
+    copies_crossing: list[str],
+) -> list[str]:
+    """Return in words what the dataset lacks and what its scores therefore cannot tell."""
+    rows = len(manifest)
+    gaps = [f"no face is labelled {label}" for label in FER2013 if label not in labels]
+    for split, counts in balance.items():
+        if not sum(counts):
+            gaps.append(f"the split {split} is empty")
+            continue
+        for label, count in zip(labels, counts, strict=True):
+            if count < FEW_FACES:
+                gaps.append(f"{split} has {count} faces labelled {label}: what is measured on them is uncertain")
+    if any(manifest.person):
+        for label, shown in zip(labels, np.sum(list(people.values()), axis=0).tolist(), strict=True):
+            if shown < FEW_PEOPLE:
+                gaps.append(f"{label} is shown by {shown} people: a network may learn them instead of it")
+    for column, what in (("person", "whose face it is"), ("consent", "whether the person consented"),
+                         ("licence", "the licence"), ("provenance", "where it comes from")):  # fmt: skip
+        silent = rows - sum(value is not None for value in getattr(manifest, column) or ())
+        if silent:
+            gaps.append(f"of {silent:,} of {rows:,} faces it is not known {what}")
+    seen = [(twins[split]["train"], split) for split in ("val", "test")]
+    gaps += [f"{count:,} crops of {split} stand in train as well" for count, split in seen if count]
+    if people_crossing:
+        gaps.append(f"{len(people_crossing):,} people or clips stand in more than one split")
+    if copies_crossing:
+        gaps.append(f"{len(copies_crossing):,} copies stand in another split than their originals")
+    if manifest.votes is None:
+        gaps.append("one label each, no votes: how sure the labels are is not known")
+    gaps.append("age, sex and origin of the people are not recorded: differences between groups cannot be measured")
+    return gaps
 
 
 def _fingerprint(crop: ImageArray) -> bytes:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import html
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from mien.data.audit import Audit
 from mien.data.manifest import SPLITS, Dataset
+from mien.data.pages import bars, bullets, page, table
 from mien.files import atomic_folder
 
-__all__ = ["AUDIT_NAME", "DATASHEET_NAME", "write_datasheet"]
+__all__ = ["AUDIT_NAME", "DATASHEET_NAME", "told", "write_datasheet"]
 
 DATASHEET_NAME = "datasheet.html"
 AUDIT_NAME = "audit.json"
 CONFLICTS_LISTED = 200
 CONSTANT_LISTED = 20
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; } td, th { border: 1px solid #8886; padding: .3rem .6rem; }
-td:not(:first-child) { text-align: right; } .facts td { text-align: left; overflow-wrap: anywhere; }
-.row { display: flex; gap: .5rem; align-items: center; } .row span { width: 6rem; }
-.row i { background: #0072B2; height: 1rem; } :root { color-scheme: light dark; }
-"""
 
 
 def write_datasheet(dataset: Dataset, found: Audit, folder: str | Path) -> Path:
@@ -37,37 +30,49 @@ def write_datasheet(dataset: Dataset, found: Audit, folder: str | Path) -> Path:
     return Path(folder) / DATASHEET_NAME
 
 
+def told(values: Sequence[str | None], *, unknown: str) -> str:
+    """Return what a column says, each value with its count, those of most rows first."""
+    counts: dict[str, int] = {}
+    for value in values:
+        counts[value or unknown] = counts.get(value or unknown, 0) + 1
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{value} ({count:,})" for value, count in ranked[:20]) + (" ..." if len(ranked) > 20 else "")
+
+
 def _page(dataset: Dataset, found: Audit) -> str:
     """Return the datasheet as one HTML page that needs nothing else."""
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Datasheet</title>
-<style>{_STYLE}</style>
-<h1>Datasheet</h1>
-{_table(_facts(dataset, found), "facts", header=False)}
-<h2>Class balance</h2>
-{_table(_balance(found))}{_bars(found)}
-<h2>Identical crops</h2>
-<p>A crop of test or val that stands in train as well has been seen in training: scores on it say little.</p>
-{_table(_twins(found))}
-<h2>Identical crops with different labels</h2>
-{_conflicts(found)}
-"""
+    return page(
+        "Datasheet",
+        table(_facts(dataset, found), "facts", header=False),
+        "<h2>Known gaps</h2>", bullets(found.gaps, most=50, rest=AUDIT_NAME),
+        "<h2>Class balance</h2>", table(_balance(found)), _bars(found),
+        "<h2>People</h2>", table(_people(found)),
+        "<h2>Identical crops</h2>",
+        "<p>A crop of test or val that stands in train as well has been seen in training: scores on it say little.</p>",
+        table(_twins(found)),
+        "<h2>Identical crops with different labels</h2>",
+        bullets([" | ".join(group) for group in found.conflicts], most=CONFLICTS_LISTED, rest=AUDIT_NAME),
+    )  # fmt: skip
 
 
 def _facts(dataset: Dataset, found: Audit) -> list[list[str]]:
     """Return what is known of the dataset as a whole: name, value."""
     manifest = dataset.manifest
-    licences = sorted({licence for licence in manifest.licence if licence}) or ["not stated by the source"]
+    nothing: list[str | None] = [None] * len(manifest)
     people = {person for person in manifest.person if person}
     constant = f"{len(found.constant):,}: {', '.join(found.constant[:CONSTANT_LISTED])}" if found.constant else "none"
     return [
         ["crops", f"{len(manifest):,} of {'x'.join(map(str, manifest.crop.shape))} pixels, {manifest.crop.colour}"],
+        ["copies made to balance the labels", f"{found.copies:,}"],
         ["people or clips named", f"{len(people):,}"],
+        ["in more than one split", ", ".join(found.people_crossing[:20]) or "none of them"],
+        ["provenance", told(manifest.provenance or nothing, unknown="not stated")],
+        ["consent", told(manifest.consent or nothing, unknown="not stated")],
+        ["licence", told(manifest.licence, unknown="not stated by the source")],
         ["rows with votes", f"{found.voted:,}"],
         ["rows without a face", f"{found.missed:,}"],
         ["groups of identical crops", f"{found.groups:,}, of which {len(found.conflicts):,} carry different labels"],
         ["constant crops", constant],
-        ["licence", ", ".join(licences)],
         ["decided in preparing", "; ".join(manifest.notes) or "nothing"],
         ["SHA-256", manifest.sha256],
     ]
@@ -85,16 +90,19 @@ def _balance(found: Audit) -> list[list[str]]:
 
 def _bars(found: Audit) -> str:
     """Return the same as bars."""
-    largest = max((count for counts in found.balance.values() for count in counts), default=0) or 1
-    lines = []
-    for split, counts in found.balance.items():
-        if not sum(counts):
-            continue
-        lines.append(f"<h3>{split}</h3>")
-        for label, count in zip(found.labels, counts, strict=True):
-            bar = f'<i style="width:{60 * count / largest:.2f}%"></i>'
-            lines.append(f'<div class="row"><span>{label}</span>{bar}{count:,}</div>')
-    return "".join(lines)
+    largest = max((count for counts in found.balance.values() for count in counts), default=0)
+    parts = [
+        f"<h3>{split}</h3>{bars(list(zip(found.labels, counts, strict=True)), largest=largest)}"
+        for split, counts in found.balance.items()
+        if sum(counts)
+    ]
+    return "".join(parts)
+
+
+def _people(found: Audit) -> list[list[str]]:
+    """Return how many people show each label in each split, with a header."""
+    rows = [["people or clips who show it", *found.labels]]
+    return rows + [[split, *(f"{count:,}" for count in counts)] for split, counts in found.people.items()]
 
 
 def _twins(found: Audit) -> list[list[str]]:
@@ -104,20 +112,3 @@ def _twins(found: Audit) -> list[list[str]]:
         across = [f"{found.twins[split][other]:,}" if other != split else "" for other in SPLITS]
         rows.append([split, *across, f"{found.identical_within[split]:,}"])
     return rows
-
-
-def _conflicts(found: Audit) -> str:
-    """Return the groups of identical crops with different labels as a list."""
-    listed = "".join(f"<li>{html.escape(' | '.join(group))}</li>" for group in found.conflicts[:CONFLICTS_LISTED])
-    unlisted = len(found.conflicts) - CONFLICTS_LISTED
-    rest = f"<p>and {unlisted:,} more groups, in {AUDIT_NAME}</p>" if unlisted > 0 else ""
-    return f"<ul>{listed or '<li>none</li>'}</ul>{rest}"
-
-
-def _table(rows: list[list[str]], kind: str = "", *, header: bool = True) -> str:
-    """Return rows as an HTML table, the first of them its header."""
-    lines = []
-    for number, row in enumerate(rows):
-        tag = "th" if header and number == 0 else "td"
-        lines.append("<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>")
-    return f'<table class="{kind}">{"".join(lines)}</table>'

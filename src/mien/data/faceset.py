@@ -1,8 +1,8 @@
 """A set of faces on its way to a dataset: `set.sqlite`, what was found and why it was kept or dropped, and `faces/`.
 
 `mien data build` fills it file by file, each in one transaction, so that it can be killed and go on; `mien data label`
-adds `labels.sqlite` beside it; `mien data prepare` makes a dataset of both.  Tables: meta (key, value), files (a row for
-each that was read, whole or not), faces (a row for each that was found: where, quality, why it was dropped, its crop).
+adds `labels.sqlite` beside it; `mien data prepare` makes a dataset of both.  Tables: meta (key, value), files (a row
+for each that was read, whole or not), faces (a row for each that was found: where, how good, why dropped, its crop).
 `faces/KEY.jpg` is each kept face in colour, larger than its crop and with some surroundings, for people to look at.
 """
 
@@ -32,6 +32,7 @@ FORMAT = 1
 WAIT_S = 30.0
 DUPLICATE = "duplicate"  # why a face is dropped that another one of the set nearly equals
 QUALITIES = tuple(field.name for field in fields(Quality))
+_COLUMNS = ", ".join(("key, name, time_s, x0, y0, x1, y1, score", *QUALITIES, "reason, crop"))
 _SCHEMA = f"""
 create table if not exists meta (key text primary key, value text not null);
 create table if not exists files (
@@ -42,7 +43,7 @@ create table if not exists faces (
     number integer primary key, key text not null unique, name text not null references files (name), time_s real,
     x0 real not null, y0 real not null, x1 real not null, y1 real not null, score real not null,
     {", ".join(f"{quality} real" for quality in QUALITIES)},
-    reason text not null, likeness blob not null, crop blob not null
+    reason text not null, crop blob not null
 );
 create index if not exists faces_by_file on faces (name);
 """
@@ -74,7 +75,6 @@ class FoundFace:
     score: float
     quality: Quality
     reason: str  # why it is dropped: names of quality numbers joined by ", "; empty where it is kept
-    likeness: bytes  # see data.likeness
     crop: bytes  # pixels of the crop
     view: bytes  # JPEG for people to look at; empty for a dropped face
 
@@ -153,11 +153,22 @@ class FaceSet:
                  file.error, file.pictures, file.faces),
             )  # fmt: skip
             database.executemany(
-                f"insert or ignore into faces (key, name, time_s, x0, y0, x1, y1, score, {', '.join(QUALITIES)}, reason,"
-                f" likeness, crop) values ({', '.join('?' * (11 + len(QUALITIES)))})",
+                f"insert or ignore into faces ({_COLUMNS}) values ({', '.join('?' * (10 + len(QUALITIES)))})",  # noqa: S608
                 [(face.key, file.name, face.time_s, *face.box_xyxy, face.score, *astuple(face.quality), face.reason,
-                  face.likeness, face.crop) for face in found],
+                  face.crop) for face in found],
             )  # fmt: skip
+
+    def describe(
+        self, name: str, person: str | None, consent: str | None, source: str | None, licence: str | None
+    ) -> None:
+        """Set what is said of a file, where something is said now; what was said before and is not now stays."""
+        if any((person, consent, source, licence)):
+            with self._writing() as database:
+                database.execute(
+                    "update files set person = coalesce(?, person), consent = coalesce(?, consent),"
+                    " source = coalesce(?, source), licence = coalesce(?, licence) where name = ?",
+                    (person, consent, source, licence, name),
+                )
 
     def files(self) -> list[FileRow]:
         """Return the files that were read, in the order of their names."""
@@ -169,7 +180,7 @@ class FaceSet:
         """Return the faces that are kept, or with `kept=False` those that were dropped, by file and time."""
         with self._reading() as database:
             rows = database.execute(
-                f"select key, name, path, time_s, x0, y0, x1, y1, score, {', '.join(QUALITIES)}, reason, person,"
+                f"select key, name, path, time_s, x0, y0, x1, y1, score, {', '.join(QUALITIES)}, reason, person,"  # noqa: S608
                 " consent, source, licence from faces join files using (name)"
                 f" where reason {'=' if kept else '!='} '' order by name, time_s, number"
             ).fetchall()
@@ -200,13 +211,14 @@ class FaceSet:
         """Return where a kept face's picture for people lies."""
         return self.folder / VIEWS_NAME / f"{key}.jpg"
 
-    def likenesses(self) -> list[tuple[str, str, bytes]]:
-        """Return (key, reason, likeness) of the faces that are fit, by file and time: kept ones and duplicates."""
+    def fit(self) -> tuple[list[str], ImageArray]:
+        """Return the keys and crops of the faces that are fit, kept ones and duplicates, as they came into the set."""
         with self._reading() as database:
-            return database.execute(
-                "select key, reason, likeness from faces where reason in ('', ?) order by name, time_s, number",
-                (DUPLICATE,),
+            rows = database.execute(
+                "select key, crop from faces where reason in ('', ?) order by number", (DUPLICATE,)
             ).fetchall()
+        pixels = b"".join(crop for _, crop in rows)
+        return [key for key, _ in rows], np.frombuffer(pixels, np.uint8).reshape(-1, *self.crop.shape)
 
     def mark(self, reasons: Iterable[tuple[str, str]]) -> None:
         """Set the reason of faces, given as (key, reason), all or none."""

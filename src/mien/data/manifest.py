@@ -2,8 +2,9 @@
 
 Columns of the manifest: source (file, and row where a file holds many), person (or clip; null where not known), label
 (one of labels.FERPLUS), votes (ten counts in the order of labels.VOTES; null where nobody voted), split (train, val
-or test), licence (null where not known), missed (no face was found: the crop is blank and counts as an error in
-evaluation).  The file's metadata, under the key "mien", is JSON: format, crop (a CropSpec), sha256 (of rows and
+or test), licence, consent, provenance (where it comes from; each null where not known), origin (of a copy made to
+balance the labels, the source of the row that it was made from; else null), missed (no face was found: the crop is
+blank and counts as an error in evaluation).  The file's metadata, under the key "mien", is JSON: format, crop (a CropSpec), sha256 (of rows and
 pixels), notes (what was decided or dropped in preparing it).
 """
 
@@ -49,8 +50,12 @@ _SCHEMA = pa.schema(
         ("split", pa.string()),
         ("licence", pa.string()),
         ("missed", pa.bool_()),
+        ("consent", pa.string()),
+        ("provenance", pa.string()),
+        ("origin", pa.string()),
     ]
 )
+_OPTIONAL = ("consent", "provenance", "origin")  # columns that datasets made before they existed do not have
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +71,9 @@ class Manifest:
     licence: list[str | None]
     missed: BoolArray  # (N,) no face was found
     notes: tuple[str, ...] = ()
+    consent: list[str | None] | None = None  # None: not known of any
+    provenance: list[str | None] | None = None
+    origin: list[str | None] | None = None
     sha256: str = ""  # filled in by `write` and `read`
 
     def __len__(self) -> int:
@@ -111,6 +119,7 @@ def write(manifest: Manifest, crops: ImageArray, folder: str | Path) -> Manifest
             pa.array([SPLITS[index] for index in manifest.split], pa.string()),
             pa.array(manifest.licence, pa.string()),
             pa.array(manifest.missed),
+            *(pa.array(getattr(manifest, name) or [None] * len(manifest), pa.string()) for name in _OPTIONAL),
         ],
         schema=_SCHEMA,
     )
@@ -141,6 +150,9 @@ def read(folder: str | Path) -> Dataset:
         described = json.loads((table.schema.metadata or {})[b"mien"])
         if described["format"] != FORMAT:
             raise DataError(f"{folder}: made by another version of mien; prepare it again")
+        for name in _OPTIONAL:
+            if name not in table.schema.names:
+                table = table.append_column(name, pa.nulls(len(table), pa.string()))
         table = table.select(_SCHEMA.names).cast(_SCHEMA)
         if empty := [name for name in ("source", "label", "split", "missed") if table[name].null_count]:
             raise ValueError(f"rows without {', '.join(empty)}")
@@ -156,6 +168,7 @@ def read(folder: str | Path) -> Dataset:
             missed=np.array(columns["missed"], np.bool_),
             notes=tuple(str(note) for note in described["notes"]),
             sha256=str(described["sha256"]),
+            **{name: columns[name] if any(columns[name]) else None for name in _OPTIONAL},
         )
         crops = npy.open_memmap(folder / CROPS_NAME, mode="r")
     except DataError:
@@ -183,7 +196,7 @@ def _check(manifest: Manifest, crops: ImageArray) -> None:
     rows = len(manifest)
     if crops.dtype != np.uint8 or crops.shape != (rows, *manifest.crop.shape):
         raise DataError(f"crops {crops.shape} of {crops.dtype}; expected {(rows, *manifest.crop.shape)} of uint8")
-    for name in ("person", "label", "votes", "split", "licence", "missed"):
+    for name in ("person", "label", "votes", "split", "licence", "missed", *_OPTIONAL):
         column = getattr(manifest, name)
         if column is not None and len(column) != rows:
             raise DataError(f"{name}: {len(column):,} values for {rows:,} rows")

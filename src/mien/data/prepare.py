@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from mien.data.datasheet import AUDIT_NAME, DATASHEET_NAME
+from mien.data.faceset import is_faceset
+from mien.data.labelled_set import LabelRules, dataset_of_set
 from mien.data.manifest import SPLITS, Dataset, Manifest, write
 from mien.data.sources import (
     Problem,
@@ -52,6 +54,7 @@ def prepare(
     split: str = "test",
     skip_bad: bool = False,
     seed: int = 0,
+    labels: LabelRules | None = None,
     on_progress: Progress | None = None,
 ) -> Gathered:
     """Read a source and write its dataset into the folder `out`; return both it and what was dropped.
@@ -69,6 +72,7 @@ def prepare(
         split=split,
         skip_bad=skip_bad,
         seed=seed,
+        labels=labels,
         on_progress=on_progress,
     )
     manifest = write(gathered.dataset.manifest, gathered.dataset.crops, out)
@@ -87,19 +91,23 @@ def gather(
     split: str = "test",
     skip_bad: bool = False,
     seed: int = 0,
+    labels: LabelRules | None = None,
     on_progress: Progress | None = None,
 ) -> Gathered:
-    """Read a source into memory: fer2013.csv, class folders, or `faces/` beside `labels.csv`.
+    """Read a source into memory: fer2013.csv, class folders, `faces/` beside `labels.csv`, or a labelled set of faces.
 
     ferplus: fer2013new.csv, whose votes are joined row for row.  crop: geometry of the crops (None: the default).
     detector: finds the face in the pictures of a labelled folder; None takes each picture as one face.
-    split: for labelled faces without a split column.  seed: of the cut of validation where a source has none.
+    split: for labelled faces without a split column.  seed: of the cut of validation where a source has none, and of
+    the splits and copies of a set.  labels: how the answers given to a set become labels (None: the defaults).
     Raises DataError where the source is not one of these, where rows are bad, unless skip_bad drops them, and where
     FER+ has other rows than the source.
     """
     if split not in SPLITS:
         raise DataError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
     source, crop = Path(source), crop or CropSpec()
+    if is_faceset(source):
+        return _of_set(source, labels or LabelRules(), ferplus=ferplus, seed=seed, on_progress=on_progress)
     rows, total, notes = _open(source, crop, detector, split, seed)
     votes = read_ferplus(_existing(Path(ferplus))) if ferplus else None
     samples: list[Sample] = []
@@ -119,6 +127,16 @@ def gather(
         raise DataError(f"{source}: no usable face in it ({_number_of(problems)})")
     notes += [f"dropped {_number_of(problems)}"] if problems else []
     return Gathered(_dataset(samples, crop, notes), problems)
+
+
+def _of_set(
+    folder: Path, how: LabelRules, *, ferplus: str | Path | None, seed: int, on_progress: Progress | None
+) -> Gathered:
+    """Return the dataset of a set of faces that `mien data build` made."""
+    if ferplus:
+        raise DataError(f"{folder}: FER+'s votes belong to fer2013.csv; those of a set come in by `mien data agree`")
+    dataset, _ = dataset_of_set(folder, how=how, seed=seed, on_progress=on_progress)
+    return Gathered(dataset, [])
 
 
 def listed(problems: list[Problem]) -> str:
@@ -151,7 +169,7 @@ def _open(
         return read_folders(source, crop, seed=seed), count_pictures(source), [note]
     raise DataError(
         f"{source}: no layout that mien knows; expected fer2013.csv, train|test/<emotion>/*.png, "
-        "or faces/ beside labels.csv"
+        "faces/ beside labels.csv, or a set of `mien data build`"
     )
 
 

@@ -1,0 +1,107 @@
+"""What a set of faces is built from: folders, photographs, videos and lists, each once, with what is known of it."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mien.data.records import read_records
+from mien.errors import DataError
+from mien.files import printable
+from mien.media import find_files, image_suffixes
+from mien.video import VIDEO_SUFFIXES
+
+__all__ = ["KNOWN", "SourceFile", "gather_files"]
+
+#: What a list of files may tell of each, beside its path in the column `file`.
+KNOWN = ("person", "consent", "source", "licence")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A photograph or a video, and what its source says of it."""
+
+    path: Path
+    name: str  # printable: the folder that was named, or that of the list, and the path below it
+    person: str | None = None
+    consent: str | None = None
+    source: str | None = None
+    licence: str | None = None
+
+    @property
+    def is_video(self) -> bool:
+        """Return whether it is read as a video."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def gather_files(sources: Iterable[Path]) -> tuple[list[SourceFile], list[str]]:
+    """Return the files that the sources name, each once and in a fixed order, and what is wrong with lines of lists.
+
+    A source is a folder (with those below it), a photograph, a video, or a CSV with the column `file` (paths from the
+    CSV's folder) and any of person, consent, source and licence.  What a list says of a file holds also where a folder
+    has it.  Raises DataError where a source is missing or holds nothing.
+    """
+    files: dict[Path, SourceFile] = {}
+    problems: list[str] = []
+    for source in sources:
+        if not os.path.lexists(source):
+            raise DataError(f"{source}: no such file or folder; expected photographs, videos, folders or a CSV of them")
+        found = 0
+        for item in _of(source):
+            found += 1
+            if isinstance(item, str):
+                problems.append(item)
+                continue
+            key = item.path.absolute()
+            known = files.get(key)
+            said = any(getattr(item, column) for column in KNOWN)
+            files[key] = replace(item, name=known.name) if known and said else known or item
+        if not found:
+            raise DataError(f"{source}: neither photographs nor videos in it")
+    return _named_apart(list(files.values())), problems
+
+
+def _of(source: Path) -> Iterator[SourceFile | str]:
+    """Yield the files of one source, or in words what is wrong with a line of it."""
+    if source.is_dir():
+        top = source.resolve().name
+        for path in find_files(source, image_suffixes() | VIDEO_SUFFIXES):
+            yield SourceFile(path, printable(Path(top) / path.relative_to(source)))
+    elif source.suffix.lower() == ".csv":
+        yield from _listed(source)
+    else:
+        yield SourceFile(source, printable(Path(source.absolute().parent.name) / source.name))
+
+
+def _listed(path: Path) -> Iterator[SourceFile | str]:
+    """Yield the files of a list."""
+    top = path.absolute().parent
+    for line, record in read_records(path, ("file",)):
+        where = f"{printable(path)}:{line}"
+        if isinstance(record, str):
+            yield f"{where}: {record}"
+            continue
+        if not record:
+            continue
+        file = top / record["file"]
+        if not record["file"] or not os.path.isfile(file):  # noqa: PTH113 - pathlib's raises for odd names
+            yield f"{where}: no file {reprlib.repr(record['file'])} in {printable(top)}"
+            continue
+        told = {column: printable(record.get(column, "")) or None for column in KNOWN}
+        yield SourceFile(file, printable(Path(top.name) / record["file"]), **told)
+
+
+def _named_apart(files: list[SourceFile]) -> list[SourceFile]:
+    """Return the files with no two names alike: a later one gets a number."""
+    taken: set[str] = set()
+    apart = []
+    for file in files:
+        name, number = file.name, 2
+        while name in taken:
+            name, number = f"{file.name} ({number})", number + 1
+        taken.add(name)
+        apart.append(replace(file, name=name))
+    return apart
