@@ -46,7 +46,7 @@ def frames(path: str | Path, *, every_s: float = 0.0) -> Iterator[Frame]:
         start = math.nan
         last = wanted = 0.0
         for frame in container.decode(stream):
-            if frame.time is None:
+            if frame.pts is None:
                 continue
             start = frame.time if math.isnan(start) else start
             last = frame.time - start

@@ -181,8 +181,8 @@ def test_a_long_list_of_conflicts_is_cut_on_the_page_and_whole_in_the_json(tmp_p
     rows = [(TRAIN, label, number) for number in range(230) for label in ("happy", "sad")]
     dataset = dataset_of(rows)
     page = write_datasheet(dataset, audit(dataset), tmp_path).read_text()
-    assert page.count("<li>") == 200
-    assert "and 30 more groups, in audit.json" in page
+    assert len(re.findall(": happy .*?: sad</li>", page)) == 200
+    assert "and 30 more, in audit.json" in page
     assert len(json.loads((tmp_path / "audit.json").read_text())["conflicts"]) == 230
 
 

@@ -9,10 +9,10 @@ from mien.types import BoolArray, FloatArray, ImageArray
 
 __all__ = ["duplicates", "same_picture"]
 
-# Measured on 148 photographs, each saved as JPEG of quality 50, at 0.6 of its size, trimmed by a twelfth, brighter, and
-# sharpened, the face found anew: 99% correlate by 0.957 or more with their original, once shifted and scaled to fit.  Of
-# 11,000 pairs of different photographs the likest correlates by 0.904; of 8 million pairs of FER2013's the 60 above 0.95
-# that are not the same pixels are the same photographs.
+# Measured on 148 photographs, each saved as JPEG of quality 50, at 0.6 of its size, trimmed by a twelfth, brighter,
+# and sharpened, the face found anew: 99% correlate by 0.957 or more with their original, once shifted and scaled to
+# fit.  Of 11,000 pairs of different photographs the likest correlates by 0.904; of the 3,000 likest of 8 million pairs
+# of FER2013's pictures, 126 lie above 0.95 and 121 above 0.97: there is little between copies and others.
 LEAST_CORRELATION = 0.95
 SIDE_PX = 48  # crops are compared at this size
 PATCH_PX = 30  # the middle that is compared, so that it can be shifted

@@ -4,8 +4,8 @@ Columns of the manifest: source (file, and row where a file holds many), person 
 (one of labels.FERPLUS), votes (ten counts in the order of labels.VOTES; null where nobody voted), split (train, val
 or test), licence, consent, provenance (where it comes from; each null where not known), origin (of a copy made to
 balance the labels, the source of the row that it was made from; else null), missed (no face was found: the crop is
-blank and counts as an error in evaluation).  The file's metadata, under the key "mien", is JSON: format, crop (a CropSpec), sha256 (of rows and
-pixels), notes (what was decided or dropped in preparing it).
+blank and counts as an error in evaluation).  The file's metadata, under the key "mien", is JSON: format, crop (a
+CropSpec), sha256 (of rows and pixels), notes (what was decided or dropped in preparing it).
 """
 
 from __future__ import annotations

@@ -1,0 +1,102 @@
+"""`mien data build` as people call it: killed and gone on, unreadable files told, exit codes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mien.data.faceset import FaceSet, is_faceset
+
+MIEN = [sys.executable, "-c", "from mien.cli.main import main; main()"]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Return what a `mien data build` prints and how it leaves."""
+    return subprocess.run(
+        [*MIEN, "data", "build", *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture
+def photos(tmp_path: Path, portrait: Path) -> Path:
+    """Return a folder of twelve pictures of one face, each turned a little, so that none is a copy of another."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    with Image.open(portrait) as image:
+        for number in range(12):
+            crop = image.crop((100 - 3 * number, 20, 360 + 4 * number, 300))
+            crop.rotate(2 * number - 11, fillcolor="grey").resize((520, 560)).save(folder / f"{number:02}, ä.jpg")
+    return folder
+
+
+def test_killed_at_any_moment_the_same_command_goes_on(photos: Path, tmp_path: Path) -> None:
+    whole = run(photos, "--out", tmp_path / "whole", "--jobs", 1)
+    assert whole.returncode == 0, whole.stderr
+    out = tmp_path / "set"
+    command = [*MIEN, "data", "build", str(photos), "--out", str(out), "--jobs", "1"]
+    child = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    for _ in range(600):
+        if is_faceset(out) and len(FaceSet(out).files()) >= 3:
+            break
+        time.sleep(0.05)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    before = len(FaceSet(out).files())
+    assert before >= 3
+    again = run(photos, "--out", out, "--jobs", 1)
+    assert again.returncode == 0, again.stderr
+    assert f"{12 - before} files read now" in again.stderr
+    for kept in (True, False):
+        assert [face.key for face in FaceSet(out).faces(kept=kept)] == [
+            face.key for face in FaceSet(tmp_path / "whole").faces(kept=kept)
+        ]
+
+
+def test_bad_files_are_told_and_the_rest_is_done(photos: Path, tmp_path: Path) -> None:
+    (photos / "bad.jpg").write_bytes(b"no picture")
+    (photos / "bad.mp4").write_bytes(b"no video")
+    shutil.copy(photos / "00, ä.jpg", photos / "picture.mp4")
+    for name in list(photos.iterdir()):
+        if name.name > "03" and name.suffix == ".jpg" and name.name[0].isdigit():
+            name.unlink()
+    done = run(photos, "--out", tmp_path / "set", "--jobs", 1)
+    assert done.returncode == 1
+    assert "not read: photos/bad.jpg: " in done.stderr
+    assert "not read: photos/bad.mp4: cannot be read as video" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "dropped" in done.stdout
+    assert (tmp_path / "set" / "contact-sheet.jpg").is_file()
+    assert (tmp_path / "set" / "datasheet.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["none"], "no such file or folder"),
+        (["."], "neither photographs nor videos"),
+        (["photo.jpg", "--every", "0"], "--every is 0 seconds"),
+        (["photo.jpg", "--threshold", "beauty=1"], "expected NAME=NUMBER"),
+        (["photo.jpg", "--detector", "magic"], "unknown detector 'magic'"),
+        (["list.csv"], "no file to read"),
+    ],
+)
+def test_what_cannot_be_built_is_one_line_and_exit_code_2(
+    tmp_path: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if arguments[0] != ".":
+        shutil.copy(portrait, "photo.jpg")
+        Path("list.csv").write_text("file\nnone.jpg\n")
+    done = run(*arguments, "--out", "set")
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not Path("set").exists()

@@ -1,0 +1,208 @@
+"""Sets of faces: found, kept or dropped with a reason, copies once; what was read is not read again."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.data import build as building
+from mien.data.build import BuildSettings, Built, build, parse_thresholds
+from mien.data.contact_sheet import draw_contact_sheet
+from mien.data.faceset import DUPLICATE, FaceSet
+from mien.data.gathering import gather_files
+from mien.data.set_datasheet import write_set_datasheet
+from mien.errors import DataError, InputError, OutputError
+from mien.faces.crop import cut
+from mien.faces.detect import DlibDetector
+from mien.media import read_image
+from mien.spec import CropSpec
+
+
+@pytest.fixture
+def photos(tmp_path: Path, portrait: Path) -> Path:
+    """Return a folder: a portrait, a copy saved anew, no picture at all, a wall."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(portrait, folder / "a.jpg")
+    with Image.open(portrait) as image:
+        image.resize((image.width * 3 // 4, image.height * 3 // 4)).save(folder / "b, grüße.jpg", quality=70)
+    (folder / "c.jpg").write_bytes(b"no picture")
+    Image.new("RGB", (200, 200), "grey").save(folder / "d.png")
+    return folder
+
+
+def built(photos: Path, out: Path, **changes: object) -> Built:
+    """Return a build of a folder in this process."""
+    files, _ = gather_files([photos])
+    return build(files, out, settings=BuildSettings(**changes), jobs=1)  # type: ignore[arg-type]
+
+
+def test_faces_are_found_cut_and_counted(photos: Path, tmp_path: Path) -> None:
+    result = built(photos, tmp_path / "set")
+    assert (result.files, result.new, result.pictures, result.faces, result.kept) == (4, 4, 3, 2, 1)
+    assert result.dropped == {DUPLICATE: 1}
+    assert [name for name, _ in result.unreadable] == ["photos/c.jpg"]
+    faceset = FaceSet(tmp_path / "set")
+    (kept,), (dropped,) = faceset.faces(), faceset.faces(kept=False)
+    assert (kept.name, dropped.name) == ("photos/a.jpg", "photos/b, grüße.jpg")
+    image = read_image(photos / "a.jpg")
+    face = DlibDetector(min_face_px=56)(image)[0]
+    assert np.array_equal(faceset.crops([kept.key])[0], cut(image, face, CropSpec()))
+    assert read_image(faceset.view(kept.key)).shape == (256, 256, 3)
+
+
+def test_what_was_read_is_not_read_again(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built(photos, tmp_path / "set")
+    before = [face.key for face in FaceSet(tmp_path / "set").faces()]
+    monkeypatch.setattr(building, "read_image", lambda path: pytest.fail(f"{path} is read again"))
+    again = built(photos, tmp_path / "set")
+    assert (again.new, again.files, again.kept) == (0, 4, 1)
+    assert [face.key for face in FaceSet(tmp_path / "set").faces()] == before
+
+
+def test_a_file_that_has_changed_is_read_again_and_a_new_one_too(photos: Path, tmp_path: Path) -> None:
+    built(photos, tmp_path / "set")
+    Image.new("RGB", (300, 300), "white").save(photos / "a.jpg")
+    Image.new("RGB", (300, 300), "white").save(photos / "e.jpg")
+    again = built(photos, tmp_path / "set")
+    assert (again.new, again.kept, again.dropped) == (2, 1, {}), "the copy is now the only one"
+
+
+def test_killed_between_two_files_the_same_call_goes_on(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = built(photos, tmp_path / "whole")
+    real = FaceSet.add
+    added: list[str] = []
+
+    def add(self: FaceSet, file: object, found: object) -> None:
+        if len(added) == 2:
+            raise KeyboardInterrupt
+        added.append("")
+        real(self, file, found)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FaceSet, "add", add)
+    with pytest.raises(KeyboardInterrupt):
+        built(photos, tmp_path / "set")
+    monkeypatch.setattr(FaceSet, "add", real)
+    again = built(photos, tmp_path / "set")
+    assert again.new == 2
+    assert (again.kept, again.dropped, again.faces) == (whole.kept, whole.dropped, whole.faces)
+    keys = [[face.key for face in FaceSet(tmp_path / name).faces()] for name in ("set", "whole")]
+    assert keys[0] == keys[1], "labels find their faces in a set that was built anew"
+
+
+def test_several_processes_find_what_one_finds(photos: Path, tmp_path: Path) -> None:
+    built(photos, tmp_path / "one")
+    files, _ = gather_files([photos])
+    build(files, tmp_path / "two", settings=BuildSettings(), jobs=2)
+    first, second = (
+        [(face.key, face.reason) for kept in (True, False) for face in FaceSet(tmp_path / name).faces(kept=kept)]
+        for name in ("one", "two")
+    )
+    assert first == second
+
+
+def test_a_threshold_drops_and_is_named(photos: Path, tmp_path: Path) -> None:
+    result = built(photos, tmp_path / "set", thresholds=parse_thresholds(["size_px=5000"]))
+    assert result.kept == 0
+    assert result.dropped["size_px"] == 2
+    assert all("size_px" in face.reason for face in FaceSet(tmp_path / "set").faces(kept=False))
+
+
+def test_off_switches_a_threshold_off() -> None:
+    assert dict(parse_thresholds(["size_px=off"]))["size_px"] == -np.inf
+    for bad in ("size_px", "size_px=large", "beauty=1"):
+        with pytest.raises(InputError, match="threshold"):
+            parse_thresholds([bad])
+
+
+def test_other_settings_are_refused_for_a_set_that_is_there(photos: Path, tmp_path: Path) -> None:
+    built(photos, tmp_path / "set")
+    with pytest.raises(DataError, match=r"built with other settings \(min_face_px 56, now 90\)"):
+        built(photos, tmp_path / "set", min_face_px=90.0)
+
+
+def test_a_full_disk_is_told_and_what_was_written_stays(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sqlite3.connect
+
+    def connect(path: object, **how: object) -> sqlite3.Connection:
+        database = real(path, **how)  # type: ignore[call-overload]
+        database.execute("pragma max_page_count = 1")  # of which it makes as many as there are already
+        return database  # type: ignore[no-any-return]
+
+    files, _ = gather_files([photos / "d.png"])
+    build(files, tmp_path / "set", settings=BuildSettings(), jobs=1)
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with pytest.raises(OutputError, match="full"):
+        built(photos, tmp_path / "set")
+    monkeypatch.setattr(sqlite3, "connect", real)
+    assert "photos/d.png" in [file.name for file in FaceSet(tmp_path / "set").files()]
+    assert built(photos, tmp_path / "set").kept == 1
+
+
+def test_of_a_video_a_face_is_taken_so_often_or_when_it_changes(tmp_path: Path, portrait: Path) -> None:
+    import av
+
+    first = read_image(portrait)[0:400, 50:400].copy()
+    clip = tmp_path / "clip.mp4"
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 350, 400, "yuv420p", 4_000_000
+        for number in range(
+            15
+        ):  # three seconds: nothing moves, then the face is upside down for a second, then as before
+            picture = first[::-1].copy() if 5 <= number < 10 else first
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    files, _ = gather_files([clip])
+    every = build(files, tmp_path / "every", settings=BuildSettings(every_s=0.4), jobs=1)
+    change = build(files, tmp_path / "change", settings=BuildSettings(on_change=True), jobs=1)
+    times = [face.time_s for kept in (True, False) for face in FaceSet(tmp_path / "every").faces(kept=kept)]
+    assert sorted(times) == pytest.approx([0, 0.4, 0.8, 2.0, 2.4, 2.8])  # type: ignore[type-var]
+    assert every.kept == 1, "the others are copies of the first"
+    assert (change.pictures, change.faces) == (15, 1)
+
+
+def test_the_contact_sheet_and_the_datasheet_show_kept_and_dropped(photos: Path, tmp_path: Path) -> None:
+    table = photos / "who.csv"
+    table.write_text('file,person,consent,source,licence\na.jpg,"Eileen <Collins>",given,NASA,public domain\n')
+    files, _ = gather_files([photos, table])
+    build(files, tmp_path / "set", settings=BuildSettings(), jobs=1)
+    faceset = FaceSet(tmp_path / "set")
+    sheet = read_image(draw_contact_sheet(faceset))
+    assert sheet.shape[1] > 1000
+    page = write_set_datasheet(faceset).read_text()
+    for told in (
+        "NASA (1)",
+        "given (1)",
+        "public domain (1)",
+        "photos/c.jpg: ",
+        "a copy of another",
+        "1 of 1 faces are not",
+    ):
+        assert told in page, told
+    assert "<Collins>" not in page
+
+
+def test_what_a_list_says_later_is_taken_over_without_reading_again(photos: Path, tmp_path: Path) -> None:
+    built(photos, tmp_path / "set")
+    (photos / "who.csv").write_text("file,person\na.jpg,Anna\n")
+    files, _ = gather_files([photos, photos / "who.csv"])
+    assert build(files, tmp_path / "set", settings=BuildSettings(), jobs=1).new == 0
+    assert FaceSet(tmp_path / "set").faces()[0].person == "Anna"
+
+
+def test_a_damaged_set_is_told(photos: Path, tmp_path: Path) -> None:
+    built(photos, tmp_path / "set")
+    path = tmp_path / "set" / "set.sqlite"
+    path.write_bytes(b"x" * 5000)
+    with pytest.raises(DataError, match="cannot be read"):
+        FaceSet(tmp_path / "set")

@@ -1,0 +1,76 @@
+"""Sources of a set: each file once, with what is known of it; lines of lists that are wrong are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mien.data.gathering import gather_files
+from mien.errors import DataError
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Return a folder with two pictures, a video and two other files."""
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    for name in ("b.jpg", "below/ä, ö.png", "clip.MP4", "notes.txt", ".hidden.jpg"):
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+def test_a_folder_gives_its_pictures_and_videos_in_order(photos: Path) -> None:
+    files, problems = gather_files([photos])
+    assert [file.name for file in files] == ["photos/b.jpg", "photos/below/ä, ö.png", "photos/clip.MP4"]
+    assert [file.is_video for file in files] == [False, False, True]
+    assert problems == []
+
+
+def test_a_list_tells_who_it_is_and_keeps_commas_and_umlauts(photos: Path) -> None:
+    table = photos / "list.csv"
+    table.write_text(
+        'file,person,consent,licence\n"below/ä, ö.png","Müller, Anna",written,CC0\nb.jpg,,,\n', encoding="utf-8"
+    )
+    files, _ = gather_files([table])
+    assert [(file.path, file.person, file.consent, file.licence) for file in files] == [
+        (photos / "below/ä, ö.png", "Müller, Anna", "written", "CC0"), (photos / "b.jpg", None, None, None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_a_list_says_holds_where_a_folder_has_the_file_too(photos: Path, order: tuple[int, int]) -> None:
+    table = photos / "list.csv"
+    table.write_text("file,person\nb.jpg,Anna\n", encoding="utf-8")
+    files, _ = gather_files([(photos, table)[index] for index in order])
+    assert {file.name: file.person for file in files} == {
+        "photos/b.jpg": "Anna", "photos/below/ä, ö.png": None, "photos/clip.MP4": None,
+    }  # fmt: skip
+
+
+def test_lines_that_name_no_file_are_told_and_the_rest_is_taken(photos: Path) -> None:
+    table = photos / "list.csv"
+    table.write_text("file,person\nnone.jpg,Anna\nb.jpg,Ben\nb.jpg\n", encoding="utf-8")
+    files, problems = gather_files([table])
+    assert [file.person for file in files] == ["Ben"]
+    assert len(problems) == 2
+    assert "list.csv:2: no file 'none.jpg'" in problems[0]
+    assert "list.csv:4: expected 2 fields" in problems[1]
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(tmp_path: Path) -> None:
+    for top in ("x", "y"):
+        (tmp_path / top / "photos").mkdir(parents=True)
+        (tmp_path / top / "photos" / "a.jpg").write_bytes(b"x")
+    files, _ = gather_files([tmp_path / "x" / "photos", tmp_path / "y" / "photos"])
+    assert [file.name for file in files] == ["photos/a.jpg", "photos/a.jpg (2)"]
+
+
+def test_sources_that_hold_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file or folder"):
+        gather_files([tmp_path / "none"])
+    with pytest.raises(DataError, match="neither photographs nor videos"):
+        gather_files([tmp_path])
+    (tmp_path / "list.csv").write_text("path\nb.jpg\n", encoding="utf-8")
+    with pytest.raises(DataError, match="expected the columns file"):
+        gather_files([tmp_path / "list.csv"])
