@@ -19,11 +19,11 @@ from mien.errors import MienError
 
 __all__ = ["app", "main"]
 
-#: Modules that only the extra brings.
+#: Modules that only an extra brings.
 _EXTRAS = dict.fromkeys(
     ("torch", "onnx", "onnxscript", "matplotlib", "scipy", "optuna", "filelock", "jinja2", "skimage", "sklearn"),
     "train",
-)
+) | dict.fromkeys(("fastapi", "pydantic", "starlette", "uvicorn"), "serve")
 
 app = typer.Typer(
     name="mien",

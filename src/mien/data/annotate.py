@@ -25,9 +25,10 @@ WAIT_S = 30.0  # for another process that is writing
 _SCHEMA = """
 create table if not exists answers (
     number integer primary key autoincrement, annotator text not null, face text not null, answer text not null,
-    second text, given_at real not null, withdrawn integer not null default 0
+    second text, given_at real not null, withdrawn integer not null default 0, client text, withdrawn_by text
 );
 create index if not exists by_annotator on answers (annotator, withdrawn, face, number);
+create unique index if not exists by_client on answers (annotator, client);
 """
 
 
@@ -51,15 +52,18 @@ class LabelStore:
         Raises DataError where `labels.sqlite` is damaged or not ours.
         """
         self.path = Path(folder) / LABELS_NAME
-        if self.path.exists():
+        if self._any():
             with self._reading() as database:
                 (version,) = database.execute("pragma user_version").fetchone()
             if version != FORMAT:
                 raise DataError(f"{self.path}: not a file of labels of this version of mien; move it away")
 
-    def save(self, annotator: str, face: str, answer: str, second: str | None = None) -> None:
+    def save(
+        self, annotator: str, face: str, answer: str, second: str | None = None, *, client: str | None = None
+    ) -> None:
         """Write an answer; when this returns, it is on disk.  An earlier one of the same annotator gives way to it.
 
+        client: the sender's own name of this answer: sent again, as after a lost connection, it counts once.
         Raises LabelError for an answer that is none, InputError for an unusable name, OutputError where the disk is
         full or read-only.
         """
@@ -67,8 +71,9 @@ class LabelStore:
         check_answer(answer, second)
         with self._writing() as database:
             database.execute(
-                "insert into answers (annotator, face, answer, second, given_at) values (?, ?, ?, ?, ?)",
-                (annotator, face, answer, second, time.time()),
+                "insert into answers (annotator, face, answer, second, given_at, client) values (?, ?, ?, ?, ?, ?)"
+                " on conflict (annotator, client) do nothing",
+                (annotator, face, answer, second, time.time(), client),
             )
 
     def save_many(self, answers: list[Answer]) -> None:
@@ -82,23 +87,33 @@ class LabelStore:
                 [(each.annotator, each.face, each.answer, each.second, each.given_at) for each in answers],
             )
 
-    def undo(self, annotator: str) -> str | None:
-        """Withdraw an annotator's newest answer and return the face that it was of; None where there is none left."""
-        if not self.path.exists():
+    def undo(self, annotator: str, face: str | None = None, *, client: str | None = None) -> str | None:
+        """Withdraw an annotator's newest answer and return the face that it was of; None where there is none left.
+
+        face: the newest one of this face alone.  client: the sender's own name of this step: sent again, it undoes
+        nothing more.
+        """
+        if not self._any():
             return None
         with self._writing() as database:
+            done = database.execute(
+                "select face from answers where annotator = ? and withdrawn_by = ?", (annotator, client)
+            ).fetchone()
+            if done is not None:
+                return str(done[0])
             newest = database.execute(
-                "select number, face from answers where annotator = ? and not withdrawn order by number desc limit 1",
-                (annotator,),
+                "select number, face from answers where annotator = ?1 and not withdrawn and (?2 is null or face = ?2)"
+                " order by number desc limit 1",
+                (annotator, face),
             ).fetchone()
             if newest is None:
                 return None
-            database.execute("update answers set withdrawn = 1 where number = ?", (newest[0],))
+            database.execute("update answers set withdrawn = 1, withdrawn_by = ? where number = ?", (client, newest[0]))
             return str(newest[1])
 
     def answers(self, annotator: str | None = None) -> list[Answer]:
         """Return what stands, of one annotator or of all, a face once for each, in the order in which it was given."""
-        if not self.path.exists():
+        if not self._any():
             return []
         with self._reading() as database:
             rows = database.execute(
@@ -112,6 +127,15 @@ class LabelStore:
     def annotators(self) -> list[str]:
         """Return the names of those who have answered, sorted."""
         return sorted({answer.annotator for answer in self.answers()})
+
+    def _any(self) -> bool:
+        """Return whether there is a file with something in it: the first answer's may have been cut off before that."""
+        try:
+            return self.path.stat().st_size > 0
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise DataError(f"{self.path}: the labels cannot be read: {error.strerror or error}") from error
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

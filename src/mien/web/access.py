@@ -1,0 +1,147 @@
+"""Who may talk to a page of mien: the host names that it serves, its token, and no other site's forms."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+import secrets
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mien.errors import InputError
+
+__all__ = ["COOKIE", "Access", "check_token", "is_loopback", "make_token"]
+
+COOKIE = "mien_token"
+COOKIE_S = 30 * 24 * 3600  # a phone that has been put away for a while need not be given the address again
+MAX_BODY = 4096  # bytes; an answer has some two hundred
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_HEADERS = {
+    "Cache-Control": "private, no-store",  # faces of people: no proxy and no disk keeps them
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; object-src 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Access:
+    """What every request goes through, and what every response is given."""
+
+    def __init__(self, app: ASGIApp, *, token: str | None, names: frozenset[str] | None) -> None:
+        """Stand before an app.
+
+        token: without it, in a cookie or once in the address, nothing is served; None: nobody needs one.
+        names: host names that a request may ask for, so that no other site's name can be pointed here; None: any.
+        """
+        self._app = app
+        self._token = token
+        self._names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve, or refuse, one request."""
+        if scope["type"] != "http":
+            return
+        refused = self._refusal(scope)
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        await (refused or self._app)(scope, receive, send_guarded)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        """Return the response to a request that goes no further."""
+        headers = Headers(scope=scope)
+        if self._names is not None and _host_name(headers.get("host", "")) not in self._names:
+            return PlainTextResponse("This page is not served under that name.", 421)
+        if self._token is not None and (response := self._without_token(scope, headers, self._token)):
+            return response
+        if scope["method"] not in ("GET", "HEAD"):
+            return _foreign(headers)
+        return None
+
+    def _without_token(self, scope: Scope, headers: Headers, token: str) -> Response | None:
+        """Return the response to a request that does not carry the token in its cookie."""
+        cookie = f"{COOKIE}_{(scope.get('server') or ('', 0))[1]}"  # browsers share cookies between ports
+        asked = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        given = dict(asked).get("token")
+        if scope["method"] == "GET" and given is not None and _same(given, token):
+            rest = urlencode([(key, value) for key, value in asked if key != "token"])
+            place = "/" + quote(scope["path"].lstrip("/")) + (f"?{rest}" if rest else "")
+            response = _go(place, from_elsewhere=headers.get("sec-fetch-site") == "cross-site")
+            response.set_cookie(cookie, token, max_age=COOKIE_S, httponly=True, samesite="strict")
+            return response
+        if _same(cookie_parser(headers.get("cookie", "")).get(cookie, ""), token):
+            return None
+        return PlainTextResponse("Open the address that mien printed, with its token.", 401)
+
+
+def make_token() -> str:
+    """Return a token that nobody guesses."""
+    return secrets.token_urlsafe(24)
+
+
+def check_token(token: str) -> str:
+    """Return a token; InputError where it is short or would not pass through an address and a cookie unchanged."""
+    if not re.fullmatch(r"[A-Za-z0-9._~-]{12,200}", token):
+        raise InputError("the token must have 12 to 200 letters, digits, dots, dashes or underscores; leave --token"
+                         " out and one is made")  # fmt: skip
+    return token
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches what listens on the host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _same(given: str, token: str) -> bool:
+    """Return whether two tokens are the same, in a time that does not tell how much of them is."""
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
+
+
+def _go(place: str, *, from_elsewhere: bool) -> Response:
+    """Return a response that leads to another place of this site.
+
+    from_elsewhere: the visitor followed a link of another site; after a redirect, the browser would still hold back a
+    strict cookie, so that a page of our own has to lead on.
+    """
+    if not from_elsewhere:
+        return RedirectResponse(place, 303)
+    return HTMLResponse(f'<!doctype html><meta http-equiv="refresh" content="0;url={place.replace("&", "&amp;")}">')
+
+
+def _foreign(headers: Headers) -> Response | None:
+    """Return the refusal of a request to change something that another site's page has sent, or may have."""
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+        return PlainTextResponse("This comes from another site.", 403)
+    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return PlainTextResponse("This comes from another site.", 403)
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return PlainTextResponse("Answers are sent as application/json.", 415)
+    length = headers.get("content-length", "")
+    if not length.isascii() or not length.isdigit():
+        return PlainTextResponse("The length of an answer must be told.", 411)
+    if int(length) > MAX_BODY:
+        return PlainTextResponse("That is too long for an answer.", 413)
+    return None
+
+
+def _host_name(host: str) -> str:
+    """Return the name in a Host header, without its port; empty where there is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
