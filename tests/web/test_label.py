@@ -18,6 +18,7 @@ import httpx2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from tests.web.conftest import FACE_BOX, MakeSet, serving
 
 from mien.cli.main import main
 from mien.data.annotate import ANSWERS, LabelStore
@@ -30,7 +31,6 @@ from mien.spec import CropSpec
 from mien.web.access import LOOPBACK_NAMES, check_token, is_loopback, make_token
 from mien.web.context import draw_context
 from mien.web.label import STATIC, create_app
-from tests.web.conftest import FACE_BOX, MakeSet, serving
 
 TOKEN = "correct-horse-battery"
 Order = Callable[[Sequence[str], str], list[str]]
@@ -166,7 +166,7 @@ def test_a_full_disk_is_told_and_nothing_is_claimed(make_set: MakeSet, monkeypat
     connect = sqlite3.connect
 
     def full(path: Path, **options: Any) -> sqlite3.Connection:
-        database = connect(path, **options)
+        database: sqlite3.Connection = connect(path, **options)
         if Path(path).name == "labels.sqlite":
             database.execute("pragma max_page_count = 1")
         return database

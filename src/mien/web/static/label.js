@@ -333,6 +333,7 @@ function mix() {
 
 function look() {
   looking = !looking;
+  preload();
   showContext();
 }
 
