@@ -11,9 +11,11 @@ import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx2
 import numpy as np
 import pytest
@@ -24,12 +26,12 @@ from mien.cli.main import main
 from mien.data.annotate import ANSWERS, LabelStore
 from mien.data.faceset import FaceSet
 from mien.data.queue import shuffled
-from mien.errors import InputError
+from mien.errors import DataError, InputError
 from mien.labels import FER2013
 from mien.media import read_image, write_image
 from mien.spec import CropSpec
 from mien.web.access import LOOPBACK_NAMES, check_token, is_loopback, make_token
-from mien.web.context import draw_context
+from mien.web.context import draw_context, read_context, stamp_of
 from mien.web.label import STATIC, create_app
 
 TOKEN = "correct-horse-battery"
@@ -375,6 +377,24 @@ def test_a_picture_that_is_gone_or_changed_is_told_without_its_name(make_set: Ma
     assert response.text.startswith("The picture that this face is from")
     assert "happy" not in response.text
     assert client.get(f"/faces/{row.key}.jpg").status_code == 200
+
+
+def test_of_a_video_the_frame_is_shown_that_the_face_is_in(tmp_path: Path, make_set: MakeSet) -> None:
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for light in range(0, 200, 20):  # dark at first, then ever lighter
+            frame = av.VideoFrame.from_ndarray(np.full((96, 128, 3), light, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    face = replace(make_set(1).faces()[0], path=path, time_s=1.0)
+    shown = read_context(face, stamp_of(path.stat()))
+    assert shown.shape == (96, 128, 3)
+    assert abs(float(shown.mean()) - 100) < 12
+    path.write_bytes(b"x" * 100)
+    with pytest.raises(DataError, match="cannot be read any more"):
+        read_context(face, stamp_of(path.stat()))
 
 
 # ---- The command
