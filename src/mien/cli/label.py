@@ -46,7 +46,7 @@ def label(
 
     Example: mien data label faces --annotator anna --annotator ben
 
-    Every answer is on disk the moment that the key is pressed.  Needs the extra [serve].
+    Every answer is on disk the moment that the key is pressed.  Needs the extra `serve`.
     """
     import uvicorn
 
