@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from mien.cli.agree import agree
 from mien.cli.build import build
 from mien.cli.console import err, out, progress_bar
 from mien.cli.label import label
@@ -18,6 +19,7 @@ from mien.spec import COLOURS, CropSpec
 __all__ = ["app"]
 
 app = typer.Typer(help="Prepare and audit datasets.", no_args_is_help=True)
+app.command()(agree)
 app.command()(build)
 app.command()(label)
 

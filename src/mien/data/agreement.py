@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mien.types import FloatArray, IntArray
 
 __all__ = [
+    "Measure",
     "Pair",
     "bootstrap_interval",
     "cohen_kappa",
