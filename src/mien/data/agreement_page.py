@@ -26,7 +26,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto
 h2 { margin-top: 2.5rem; } .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .7rem 0; } td, th { border: 1px solid var(--line); padding: .25rem .6rem; }
 th { font-weight: 600; background: var(--soft); text-align: left; } td { text-align: right; }
-.matrix th, .matrix td { font-size: .85rem; padding: .15rem .45rem; }
+.matrix th, .matrix td { font-size: .8rem; padding: .15rem .35rem; }
 .matrix td { background: color-mix(in srgb, #0072B2 calc(var(--share) * 70%), transparent); }
 .matrix td.off { background: color-mix(in srgb, #D55E00 calc(var(--share) * 70%), transparent); }
 .grids { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 34rem), 1fr)); gap: 0 1.5rem; }
