@@ -75,7 +75,6 @@ def agree(
     answers = store.answers()
     findings, ruled = find(keys, answers, rule=rule, least=least, seed=seed)
     page = write_agreement(findings, faceset.view, out_dir or folder)
-    _show(findings)
     if answers_to is not None:
         _told(export_answers(keys, answers, answers_to), "answers", answers_to)
     if votes_to is not None:
@@ -83,6 +82,7 @@ def agree(
     if folders_to is not None:
         _told(export_folders(faceset, keys, ruled, folders_to), "pictures", folders_to)
     err.print(f"page: {printable(page)}", markup=False)
+    _show(findings)  # last: a reader of stdout who has seen enough cuts nothing off
 
 
 def _import(store: LabelStore, keys: list[str], source: Path, annotator: str | None, *, replace: bool) -> None:

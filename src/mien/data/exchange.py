@@ -5,7 +5,8 @@
 * Votes: the columns of FER+'s fer2013new.csv, a row a face, `KEY.jpg` in "Image name" and "Training" in Usage; "none"
   is a vote for "unknown".  Read, each vote becomes the plain answer of a made annotator: of a face's votes, in the
   order of labels.VOTES, the first is of "NAME 1", the second of "NAME 2".  Such annotators are nobody in particular:
-  kappa and alpha, which take a face's answers together, mean something; what is told of one of them does not.
+  kappa and alpha, which take a face's answers together, mean something; what is told of one of them does not.  And
+  votes in halves come back as twice as many annotators who agree in pairs, which makes kappa and alpha too high.
   Contempt, unknown and NF become "none".
 * Folders: `<expression>/KEY.jpg`, the label of each face; read, they are the answers of one annotator.
 """
