@@ -366,3 +366,34 @@ def test_a_place_that_cannot_be_written_is_said(
     code, _, err = run(make_model(), "--data", make_dataset(), "--out", tmp_path / "file")
     assert code == 2
     assert re.fullmatch(r"mien: .*file: cannot write there: .*\n", err)
+
+
+def test_two_models_are_compared_on_the_same_faces(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run, tmp_path: Path
+) -> None:
+    data, before = make_dataset(), make_model()
+    after = make_model(
+        "mirrored.onnx", mirror=True, spec=replace(Classifier.load(before).spec, name="own", mirror=True).dumps()
+    )
+    code, out, err = run(after, "--against", before, "--data", data)
+    assert code == 0
+    dataset = read(data)
+    rows = dataset.manifest.rows_in("test")
+    right = [
+        Classifier.load(model).predict(np.array(dataset.crops[rows])).argmax(axis=1) == dataset.manifest.label[rows]
+        for model in (before, after)
+    ]
+    gained, lost = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
+    told = f"{gained} of 28 faces gained, {lost} lost" if gained + lost else "right on the same faces"
+    assert told in out
+    assert {row["model"] for row in read_results("results/results.csv")} == {"own", "tiny"}
+    page = Path(".runs/evaluate/own-dataset-test/compare.html")
+    assert told in page.read_text(encoding="utf-8")
+    assert f"the comparison as a page: {page}" in err
+
+
+def test_models_of_other_labels_are_not_compared(make_dataset: MakeDataset, make_model: MakeModel, run: Run) -> None:
+    other = make_model("eight.onnx", answers=("ferplus",))
+    told = one_line(run(make_model(), "--against", other, "--data", make_dataset()))
+    assert "--against wants a model of the same labels" in told
+    assert not list(Path.cwd().iterdir())

@@ -15,7 +15,8 @@ from mien.errors import InputError
 
 if TYPE_CHECKING:
     from mien.data.manifest import Dataset
-    from mien.evaluate.score import Scores
+    from mien.evaluate.ensemble import Ensemble
+    from mien.evaluate.score import SampleTable, Scores
     from mien.spec import CropSpec
 
 __all__ = ["evaluate"]
@@ -31,6 +32,9 @@ def evaluate(
     ],
     data: Annotated[Path, typer.Option(help="A prepared dataset, or a source that `mien data prepare` reads.")],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    against: Annotated[
+        str, typer.Option(help="A second model, as before: what was gained and lost, and whether that is chance.")
+    ] = "",
     answer: Annotated[str, typer.Option(help="Which answer of a file that gives several, by name.")] = "",
     truth: Annotated[str, typer.Option(help="label; or what FER+'s taggers said, by majority or plurality.")] = "label",
     views: Annotated[str, typer.Option(help="own: what the model does by itself; ten-crop: ten windows.")] = "own",
@@ -46,6 +50,9 @@ def evaluate(
     """Score a model on one split: accuracy with its 95% interval, recall of each expression, confusion matrix.
 
     Example: mien evaluate paper-cnn --data data/fer2013 --split test
+
+    `mien evaluate AFTER.onnx --against mien --data data/own` compares two models on the same faces and writes
+    compare.html, one page that holds all it shows.
 
     Given pictures with labels (faces/ beside labels.csv), the face is found first, of several the largest; where none
     is found, that is an error of the model.  Scores without crops that stand in train (or, of the test split, in val)
@@ -69,30 +76,72 @@ def evaluate(
     check_folder(results.parent)
     check_folder(out_dir or DEFAULT_OUT)
     ensemble = Ensemble.load(models, answer=answer, views=views)
+    other = Ensemble.load([against], answer=answer, views=views) if against else None
+    if other:
+        _check_pair(ensemble, other)
     dataset, found_by = _open(data, ensemble.crop, detector, split)
-    with progress_bar("reading", unit="faces") as advance:
-        table = predict_split(
-            ensemble.predict, dataset, split, labels=ensemble.labels, crop=ensemble.crop, by=truth,
-            change=as_cameras if change else None, on_progress=advance,
-        )  # fmt: skip
-    subsets = score_subsets(table)
+    tables = []
+    for read in filter(None, (ensemble, other)):
+        with progress_bar("reading", unit="faces") as advance:
+            table = predict_split(
+                read.predict, dataset, split, labels=read.labels, crop=read.crop, by=truth,
+                change=as_cameras if change else None, on_progress=advance,
+            )  # fmt: skip
+        tables.append(table)
+    subsets = score_subsets(tables[0])
     name = data.resolve().name
     how = [part for part in (truth.replace("label", ""), views.replace("own", ""), change) if part]
     title = ", ".join([f"{ensemble.name} on {name}", split, *how])
     _show(subsets, title)
-    if table.left_out:
-        err.print(f"{table.left_out:,} samples left out: no {truth}, or one that the model does not know", markup=False)
+    if left_out := tables[0].left_out:
+        err.print(f"{left_out:,} samples left out: no {truth}, or one that the model does not know", markup=False)
 
     plain = "-".join(re.sub(r"[^\w.-]+|^\.+", "_", part) for part in (ensemble.name, name, split, *how))
     folder = out_dir or DEFAULT_OUT / plain
-    write_samples(folder / "samples.csv", table)
+    write_samples(folder / "samples.csv", tables[0])
     write_confusion(folder / "confusion.csv", subsets["all"])
     draw_confusion(folder / "confusion.png", subsets["all"], title=title)
-    record(
-        results, subsets, model=ensemble.name, model_sha256=ensemble.sha256, data=name, dataset=dataset, split=split,
-        truth=truth, views=views, change=change, detector=found_by,
-    )  # fmt: skip
+    for read, table in zip(filter(None, (ensemble, other)), tables, strict=True):
+        record(
+            results, score_subsets(table), model=read.name, model_sha256=read.sha256, data=name, dataset=dataset,
+            split=split, truth=truth, views=views, change=change, detector=found_by,
+        )  # fmt: skip
     err.print(f"confusion matrix and per-sample table in {folder}; scores added to {results}", markup=False)
+    if other:
+        _compare(ensemble, other, tables, folder / "compare.html", title.removeprefix(f"{ensemble.name} on "))
+
+
+def _check_pair(after: Ensemble, before: Ensemble) -> None:
+    """Raise InputError, before the work, where two models cannot be compared."""
+    if after.labels != before.labels:
+        raise InputError(
+            f"--against wants a model of the same labels: {after.name} knows {', '.join(after.labels)}, {before.name} "
+            f"{', '.join(before.labels)}; name an answer that both have with --answer"
+        )
+    if after.crop.geometry != before.crop.geometry:
+        raise InputError(f"--against wants a model of the same crops: {after.crop}, against {before.crop}")
+
+
+def _compare(after: Ensemble, before: Ensemble, tables: list[SampleTable], page: Path, where: str) -> None:
+    """Show what the first table has over the second, and write the page."""
+    from mien.evaluate.compare import HEAD, compare_subsets, rows_of, verdict, write_page
+
+    names = (after.name, before.name)
+    if after.name == before.name:  # two runs of one recipe
+        names = (f"{after.name} {after.sha256[:8]}", f"{before.name} {before.sha256[:8]}")
+    comparisons = compare_subsets(tables[1], tables[0])
+    for subset, comparison in comparisons.items():
+        shown = Table(*HEAD, title=escape(f"{names[0]} against {names[1]} on {where}, {subset} samples"))
+        for row in rows_of(comparison):
+            shown.add_row(*row)
+        out.print(shown)
+        out.print(verdict(comparison, after=names[0], before=names[1]), markup=False, soft_wrap=True)
+    facts = [
+        f"Faces: {where}.",
+        *(f"{name}: SHA-256 {read.sha256}" for name, read in zip(names, (after, before), strict=True)),
+    ]
+    write_page(page, comparisons, after=names[0], before=names[1], facts=facts)
+    err.print(f"the comparison as a page: {page}", markup=False)
 
 
 def _open(data: Path, crop: CropSpec, detector: str, split: str) -> tuple[Dataset, str]:

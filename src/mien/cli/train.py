@@ -48,22 +48,28 @@ def train(
     names = [recipe.name for recipe in wanted]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"two recipes are named {twice[0]!r} and would share a folder; rename one")
-    _check_teachers(wanted, out_dir, resume=resume)
+    _check_others(wanted, out_dir, resume=resume)
     where = find_device(device)
     err.print(f"computing on {describe(where)} in {str(find_precision(where)).removeprefix('torch.')}", markup=False)
     for recipe in wanted:
         _run(with_data(recipe, data), out_dir / recipe.name, resume=resume, device=device)
 
 
-def _check_teachers(recipes: list[Recipe], out_dir: Path, *, resume: bool) -> None:
-    """Raise RecipeError, now and not hours later, where a teacher is not there and no earlier recipe makes it."""
+def _check_others(recipes: list[Recipe], out_dir: Path, *, resume: bool) -> None:
+    """Raise RecipeError, now and not hours later, where a model to learn or start from is not there.
+
+    One that an earlier recipe makes need not be there yet.
+    """
+    from mien.train.start import hash_of_start
     from mien.train.teach import hashes_of_teachers
 
     made: set[Path] = set()
     for recipe in recipes:
         there = tuple(model for model in recipe.teacher.models if Path(model).resolve() not in made)
-        if not (resume and (out_dir / recipe.name / "last.pt").is_file()):  # a finished run needs its teacher no more
+        if not (resume and (out_dir / recipe.name / "last.pt").is_file()):  # a finished run needs them no more
             hashes_of_teachers(replace(recipe, teacher=replace(recipe.teacher, models=there)))
+            if Path(recipe.model.start).resolve() not in made:
+                hash_of_start(recipe)
         made.add((out_dir / recipe.name / "model.onnx").resolve())
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "PeopleAnswer",
     "count_logits",
     "fold_contempt",
+    "handicap_of",
     "make_answers",
 ]
 
@@ -110,7 +111,7 @@ class PeopleAnswer(Answer):
         self.labels = FER2013
         self.fer2013, self.ferplus, self.fer2013_share = fer2013, ferplus, fer2013_share
         self.handicap: Tensor
-        self.register_buffer("handicap", logit_adjustment * prior.clamp(min=SMALLEST_SHARE).log(), persistent=False)
+        self.register_buffer("handicap", handicap_of(prior, logit_adjustment), persistent=False)
 
     def scores(self, logits: Tensor) -> Tensor:
         """Return the logarithm of the joined and corrected shares."""
@@ -121,6 +122,11 @@ class PeopleAnswer(Answer):
     def expected(self, targets: Tensor) -> Tensor:
         """Return the votes for the seven."""
         return fold_contempt(self.ferplus.expected(targets))
+
+
+def handicap_of(prior: Tensor, logit_adjustment: float) -> Tensor:
+    """Return what is taken off the logarithm of each expression's share, (7,), by how frequent each was, (7,)."""
+    return logit_adjustment * prior.clamp(min=SMALLEST_SHARE).log()
 
 
 def fold_contempt(shares: Tensor) -> Tensor:

@@ -56,6 +56,7 @@ class DataConfig:
     balance: str = "none"  # what is done about rare labels: "none", "loss", "sampling" or "copies", see train.balance
     folds: int = 0  # train and val are joined and cut into so many parts, see train.dataset; 0: the splits as they are
     fold: int = 0  # the part, counted from 0, that is validated on; the others are trained on
+    label_votes: bool = False  # where nobody voted on a face, its label counts as the one vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class ModelConfig:
     nodes: tuple[int, ...] = ()  # of each hidden full connection of paper-cnn; empty: Table I's
     attention: bool = False  # squeeze-and-excitation in each residual block
     cosine: bool = False  # the last layer compares directions alone, as ArcFace's
+    start: str = ""  # a shipped model's name or an ONNX file, whose weights are trained on; empty: fresh weights
 
 
 @dataclass(frozen=True, slots=True)

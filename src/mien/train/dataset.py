@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,7 @@ from mien.data import manifest as manifests
 from mien.data.audit import fingerprints
 from mien.data.manifest import SPLITS, Dataset, Manifest
 from mien.errors import DataError
-from mien.labels import FER2013, FERPLUS
+from mien.labels import FER2013, FERPLUS, VOTES
 from mien.preprocess import enhance
 from mien.spec import CropSpec
 from mien.train.answers import HEADS
@@ -21,6 +22,8 @@ from mien.train.config import DataConfig
 from mien.types import FloatArray, ImageArray, IntArray
 
 __all__ = ["CropTable", "TrainingData", "in_folds", "load"]
+
+log = logging.getLogger(__name__)
 
 TRAIN, VAL = SPLITS.index("train"), SPLITS.index("val")
 
@@ -86,7 +89,7 @@ def load(config: DataConfig) -> TrainingData:
         ("train", _unwanted_in_train(datasets, config)),
         ("val", _unwanted_in_val(datasets, config)),
     ):
-        parts = [_targets(folder, dataset, split, config.labels, unwanted) for folder, dataset in named]
+        parts = [_targets(folder, dataset, split, config, unwanted) for folder, dataset in named]
         part = np.concatenate([np.full(len(rows), number) for number, (rows, _) in enumerate(parts)])
         row, targets = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         stop = config.limit or len(row)
@@ -99,7 +102,8 @@ def load(config: DataConfig) -> TrainingData:
                 )
     seven = tables["train"].targets[:, HEADS[config.labels][-1].columns][:, : len(FER2013)]
     sha256 = "+".join(dataset.manifest.sha256 for dataset in datasets)
-    return TrainingData(tables["train"], tables["val"], seven.sum(axis=0) / seven.sum(), crop, sha256)
+    counts = seven.sum(axis=0) + 1  # as if each were there once more: an expression without a face is not impossible
+    return TrainingData(tables["train"], tables["val"], counts / counts.sum(), crop, sha256)
 
 
 def in_folds(datasets: list[Dataset], config: DataConfig) -> list[Dataset]:
@@ -149,16 +153,21 @@ def _fingerprints(datasets: list[Dataset], split: str) -> set[bytes]:
 
 
 def _targets(
-    folder: str, dataset: Dataset, split: str, labels: str, unwanted: set[bytes]
+    folder: str, dataset: Dataset, split: str, config: DataConfig, unwanted: set[bytes]
 ) -> tuple[IntArray, FloatArray]:
     """Return the usable rows of a split and their targets, head beside head."""
-    manifest = dataset.manifest
+    labels, manifest = config.labels, dataset.manifest
+    if config.label_votes and labels != "label":
+        manifest = _with_label_votes(folder, manifest, split)
     rows = manifest.rows_in(split)
     rows = rows[~manifest.missed[rows]]
     if unwanted:
         rows = rows[[mark not in unwanted for mark in fingerprints(dataset, rows)]]
     if labels != "label" and manifest.votes is None:
-        raise DataError(f"{folder}: it has no votes; prepare it with --ferplus, or train with labels = 'label'")
+        raise DataError(
+            f"{folder}: it has no votes; prepare it with --ferplus, or train with data.labels = 'label', or with "
+            "data.label_votes = true, which takes each label as a vote"
+        )
     if labels == "votes":
         shares = _vote_shares(manifest, rows)
         voted = shares.sum(axis=1) > 0
@@ -169,6 +178,16 @@ def _targets(
         )
     one_hot = np.eye(len(FER2013), dtype=np.float32)[manifest.label[rows]]
     return rows, one_hot if labels == "label" else np.concatenate([one_hot, _vote_shares(manifest, rows)], axis=1)
+
+
+def _with_label_votes(folder: str, manifest: Manifest, split: str) -> Manifest:
+    """Return the manifest with the label as the one vote on each face without any; says how many of a split."""
+    votes = np.zeros((len(manifest), len(VOTES)), np.uint8) if manifest.votes is None else manifest.votes.copy()
+    silent = np.flatnonzero(votes.sum(axis=1, dtype=np.int64) == 0)
+    votes[silent, manifest.label[silent]] = 1
+    if count := len(np.intersect1d(silent, manifest.rows_in(split))):
+        log.warning("%s: nobody voted on %d faces of split %s; their label counts as the vote", folder, count, split)
+    return replace(manifest, votes=votes)
 
 
 def _vote_shares(manifest: Manifest, rows: IntArray) -> FloatArray:

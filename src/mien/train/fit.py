@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -18,6 +19,7 @@ from torch.nn import functional
 from mien.classify import Classifier
 from mien.errors import InputError, ModelError, RecipeError
 from mien.files import make_folder, write_text
+from mien.labels import FER2013
 from mien.metrics import log_loss
 from mien.spec import CropSpec, ModelSpec
 from mien.train import checkpoint
@@ -32,12 +34,15 @@ from mien.train.devices import autocast, find_device, find_layout
 from mien.train.models.registry import build
 from mien.train.network import Predictor, normalise, to_input
 from mien.train.schedule import learning_rate_at, size_at
+from mien.train.start import hash_of_start, start_from
 from mien.train.teach import hashes_of_teachers, load_teachers, teach, total_loss
 from mien.train.validate import asked, fit_temperature, mean_probabilities, predict_views
+from mien.types import FloatArray
 
 __all__ = ["FitResult", "State", "fit", "judge", "start", "train_epoch"]
 
 ADAM_BETA = 0.999  # the second, PyTorch's own
+EVEN = np.full(len(FER2013), 1 / len(FER2013), np.float32)
 FILES = ("recipe.toml", "log.csv", "curves.png", "best.pt", "last.pt")
 
 OnBatch = Callable[[int, int, int], None]
@@ -64,6 +69,7 @@ class State:
     optimiser: torch.optim.Optimizer
     teachers: list[Classifier] = field(default_factory=list)
     taught_by: list[str] = field(default_factory=list)  # their files' SHA-256
+    started_from: str = ""  # the SHA-256 of the file whose weights were the first; empty: they were fresh
     rows: list[Row] = field(default_factory=list)
     best: Row | None = None
     strikes: int = 0  # epochs in a row that were worse than the best in accuracy and in loss
@@ -94,14 +100,11 @@ def fit(
     data = load(recipe.data)
     if recipe.model.batch_norm and len(data.train) < 2:
         raise RecipeError(f"recipe {recipe.name!r}: model.batch_norm wants at least two training crops; there is one")
-    state = start(recipe, data.crop, where)
+    state = start(recipe, data.crop, where, prior=data.prior, begun=last.is_file())
     if last.is_file():
         _restore(state, recipe, data, folder)
     if not state.finished:
-        state.teachers, teachers = load_teachers(recipe, data.crop), hashes_of_teachers(recipe)
-        if state.rows and state.taught_by != teachers:
-            raise InputError(f"{folder}: its run had another teacher of that name; name another folder with --out")
-        state.taught_by = teachers
+        _load_others(state, recipe, data.crop, folder)
     _prepare(folder, recipe)
     while not state.finished:
         row = _run_epoch(state, recipe, data, where, on_batch)
@@ -128,8 +131,15 @@ def fit(
     )
 
 
-def start(recipe: Recipe, crop: CropSpec, device: torch.device) -> State:
-    """Return the state before the first epoch.  RecipeError where the network cannot read a size of the recipe's."""
+def start(
+    recipe: Recipe, crop: CropSpec, device: torch.device, *, prior: FloatArray = EVEN, begun: bool = False
+) -> State:
+    """Return the state before the first epoch.
+
+    prior: (7,) shares of the expressions in training, for a recipe that starts from a model.
+    begun: the weights will be those of a run that went on already, not those of the model that it started from.
+    Raises RecipeError where the network cannot read a size of the recipe's, or not start from the recipe's model.
+    """
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True  # so that a resumed run repeats an uninterrupted one
     torch.manual_seed(recipe.seed)
@@ -141,9 +151,22 @@ def start(recipe: Recipe, crop: CropSpec, device: torch.device) -> State:
             raise RecipeError(
                 f"recipe {recipe.name!r}: {recipe.model.name} cannot read crops of {side} pixels"
             ) from error
+    if recipe.model.start and not begun:
+        start_from(network, recipe, crop, prior)
     network = network.to(device=device, memory_format=find_layout(device))  # type: ignore[call-overload]
     averaged = copy.deepcopy(network) if recipe.optimiser.average else network
     return State(network, averaged, _optimiser(network, recipe.optimiser))
+
+
+def _load_others(state: State, recipe: Recipe, crop: CropSpec, folder: Path) -> None:
+    """Load the teachers, and note them and the model that the run started from, which a run keeps to its end."""
+    state.teachers = load_teachers(recipe, crop)
+    teachers, started_from = hashes_of_teachers(recipe), hash_of_start(recipe)
+    if state.rows and state.taught_by != teachers:
+        raise InputError(f"{folder}: its run had another teacher of that name; name another folder with --out")
+    if state.rows and state.started_from != started_from:
+        raise InputError(f"{folder}: its run started from another model of that name; name another folder with --out")
+    state.taught_by, state.started_from = teachers, started_from
 
 
 def _optimiser(network: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
@@ -194,6 +217,7 @@ def _restore(state: State, recipe: Recipe, data: TrainingData, folder: Path) -> 
         state.rows = content["rows"]
         state.best, state.strikes, state.finished = content["best"], content["strikes"], content["finished"]
         state.taught_by = content["taught_by"]
+        state.started_from = content.get("started_from", "")  # runs of earlier versions began afresh
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"{folder / 'last.pt'}: holds no run to go on with ({checkpoint.first_line(error)})"
@@ -326,6 +350,7 @@ def _save_best(folder: Path, recipe: Recipe, data: TrainingData, state: State, r
         "prior": data.prior.tolist(),
         "weights": state.averaged.state_dict(),
         "taught_by": state.taught_by,
+        "started_from": state.started_from,
         "epoch": row["epoch"],
         "val_accuracy": row["val_accuracy"],
     }
@@ -338,6 +363,7 @@ def _save_last(folder: Path, recipe: Recipe, data: TrainingData, state: State) -
         "recipe": dataclasses.asdict(recipe),
         "data": data.manifest_sha256,
         "taught_by": state.taught_by,
+        "started_from": state.started_from,
         "weights": state.network.state_dict(),
         "averaged": state.averaged.state_dict(),
         "optimiser": state.optimiser.state_dict(),
