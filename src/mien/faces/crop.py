@@ -11,7 +11,7 @@ from mien.errors import InputError
 from mien.spec import CropSpec
 from mien.types import Face, FloatArray, ImageArray
 
-__all__ = ["cut"]
+__all__ = ["cut", "square"]
 
 # Detectors draw their boxes differently, so that one margin cannot serve all.  Where landmarks are known, the box that
 # dlib's detector would have drawn is made from them, by where eyes and mouth lie in the mean of FER2013's Training
@@ -35,12 +35,7 @@ def cut(image_rgb: ImageArray, face: Face, spec: CropSpec) -> ImageArray:
     finite = bool(np.isfinite(face.box_xyxy).all())
     if not (finite and x1 > max(x0, 0) and y1 > max(y0, 0) and x0 < width and y0 < height):
         raise InputError(f"face box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is empty or outside the {width}x{height} picture")
-    centre_x, centre_y, longer = (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0)
-    if face.landmarks_px is not None and not face.framed:
-        centre_x, centre_y, longer = _anchor(face.landmarks_px)
-    margin, offset_y = (0.0, 0.0) if face.framed else (spec.margin, spec.offset_y)
-    side = max(1, _nearest(longer * (1 + 2 * margin)))
-    left, top = _nearest(centre_x - side / 2), _nearest(centre_y + offset_y * longer - side / 2)
+    left, top, side = square(face, spec)
     region = _region(image_rgb, left, top, side)
     if spec.colour == "grey":
         region = cv2.cvtColor(region, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
@@ -49,6 +44,17 @@ def cut(image_rgb: ImageArray, face: Face, spec: CropSpec) -> ImageArray:
     # Area averaging is the one that does not alias when shrinking; enlarging wants a smooth curve.
     how = cv2.INTER_AREA if side > spec.size_px else cv2.INTER_CUBIC
     return cv2.resize(region, (spec.size_px, spec.size_px), interpolation=how).astype(np.uint8, copy=False)
+
+
+def square(face: Face, spec: CropSpec) -> tuple[int, int, int]:
+    """Return (left, top, side) of the square that `cut` takes, in pixels of the picture; it may reach beyond it."""
+    x0, y0, x1, y1 = (float(value) for value in face.box_xyxy)
+    centre_x, centre_y, longer = (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0)
+    if face.landmarks_px is not None and not face.framed:
+        centre_x, centre_y, longer = _anchor(face.landmarks_px)
+    margin, offset_y = (0.0, 0.0) if face.framed else (spec.margin, spec.offset_y)
+    side = max(1, _nearest(longer * (1 + 2 * margin)))
+    return _nearest(centre_x - side / 2), _nearest(centre_y + offset_y * longer - side / 2), side
 
 
 def _nearest(position: float) -> int:
