@@ -51,7 +51,7 @@ def test_faces_are_found_cut_and_counted(photos: Path, tmp_path: Path) -> None:
     (kept,), (dropped,) = faceset.faces(), faceset.faces(kept=False)
     assert (kept.name, dropped.name) == ("photos/a.jpg", "photos/b, grüße.jpg")
     image = read_image(photos / "a.jpg")
-    face = DlibDetector(min_face_px=56)(image)[0]
+    face = DlibDetector(min_face_px=48)(image)[0]
     assert np.array_equal(faceset.crops([kept.key])[0], cut(image, face, CropSpec()))
     assert read_image(faceset.view(kept.key)).shape == (256, 256, 3)
 
@@ -124,7 +124,7 @@ def test_off_switches_a_threshold_off() -> None:
 
 def test_other_settings_are_refused_for_a_set_that_is_there(photos: Path, tmp_path: Path) -> None:
     built(photos, tmp_path / "set")
-    with pytest.raises(DataError, match=r"built with other settings \(min_face_px 56, now 90\)"):
+    with pytest.raises(DataError, match=r"built with other settings \(min_face_px 48, now 90\)"):
         built(photos, tmp_path / "set", min_face_px=90.0)
 
 

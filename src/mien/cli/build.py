@@ -34,7 +34,7 @@ def build(
     on_change: Annotated[
         bool, typer.Option("--on-change", help="Of a video: a face whenever it changes, not every so many seconds.")
     ] = False,
-    min_face: Annotated[float, typer.Option(help="Smallest face to look for, in pixels.")] = 56.0,
+    min_face: Annotated[float, typer.Option(help="Smallest face to look for, in pixels.")] = 48.0,
     threshold: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=NUMBER", help="Another threshold of quality, or NAME=off; can be repeated."),

@@ -45,7 +45,7 @@ class BuildSettings:
 
     crop: CropSpec = field(default_factory=CropSpec)
     detector: str = "dlib"
-    min_face_px: float = 56.0
+    min_face_px: float = 48.0  # somewhat below what is kept, so that small faces are counted
     every_s: float = 1.0  # of a video; 0 with on_change: whenever a face has changed
     on_change: bool = False
     thresholds: tuple[tuple[str, float], ...] = tuple(THRESHOLDS.items())
