@@ -150,15 +150,12 @@ def score(task: Task, model: LogisticRegression) -> tuple[float, float]:
 def report(by: str, curves: dict[str, list[Curve]], task: Task) -> None:
     """Print the table of a truth: both arms, their difference with its 95% interval, and random labels that match."""
     seeds = len(curves["random"])
-    unknown = (task.pool_labels < 0).mean()
-    print(
-        f"\n{by}: {len(task.pool):,} faces to choose from, {100 * unknown:.1f}% of them without an answer; scored on "
-    )
+    unknown = 100 * (task.pool_labels < 0).mean()
+    print(f"\n{by}: {len(task.pool):,} faces to choose from, {unknown:.1f}% of them without an answer; scored on")
     print(f"{len(task.val_labels):,}; {seeds} seeds: mean and deviation; difference by seed with its 95% interval")
     for index, name in enumerate(("accuracy", "macro recall")):
-        print(
-            f"| labels | random, {name} | suggested | difference | random labels for as much |\n|---|---|---|---|---|"
-        )
+        print(f"\n| labels | random, {name} | suggested | difference | random labels for as much |")
+        print("|---|---|---|---|---|")
         longer = [*BUDGETS, *LONGER]
         reached = np.maximum.accumulate([values(curves["random"], count, index).mean() for count in longer])
         for budget in BUDGETS:
