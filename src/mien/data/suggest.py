@@ -9,7 +9,7 @@ from mien.types import FloatArray, IntArray
 
 __all__ = ["order", "uncertainty"]
 
-AMONG = 20  # as measured on FER2013 with `benchmarks/active_learning.py`, seeds 100 to 107; 5 to 40 differ little
+AMONG = 20  # the loop of `benchmarks/active_learning.py` on FER2013, seeds 100 to 107; 5 to 40 differ little
 
 
 def uncertainty(probabilities: FloatArray) -> FloatArray:
@@ -17,7 +17,7 @@ def uncertainty(probabilities: FloatArray) -> FloatArray:
 
     probabilities: (N, L) rows that sum to 1, two labels or more.
     It is 1 less the margin between the two likeliest labels.  Entropy and the largest probability alone did no better
-    on FER2013, and worse on its own labels, which are noisy (results/LOG.md).
+    on FER2013 and, without groups, worse on its own labels, which are noisy (results/LOG.md).
     Sources: Scheffer, Decomain and Wrobel 2001, "Active Hidden Markov Models for Information Extraction" (the margin);
     Settles 2009, "Active Learning Literature Survey", section 3.1.
     Raises InputError where there are fewer than two labels.
