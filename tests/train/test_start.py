@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import mien.train.fit as fitting
 from mien.classify import Classifier
 from mien.data import manifest as manifests
 from mien.errors import DataError, InputError, RecipeError
@@ -211,3 +212,27 @@ def test_an_expression_that_is_in_no_face_is_not_held_impossible(make_dataset: M
     prior = load(DataConfig(manifests=(str(folder),))).prior
     assert prior.sum() == pytest.approx(1)
     assert prior[1] == pytest.approx(1 / 77)  # of 70 faces none, and one more of each
+
+
+def test_where_no_epoch_is_better_the_start_is_kept(
+    make_file: MakeFile, make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(state: fitting.State, *_: object) -> tuple[float, int]:
+        for weights in (*state.network.parameters(), *state.averaged.parameters()):
+            weights.data.zero_()  # one answer for every crop
+        return 1.0, 16
+
+    recipe = recipe_of(make_file("mobilenet"), "mobilenet")
+    data = make_dataset()
+    # As many of one label that the start is right more often than any single answer would be.
+    dataset = manifests.read(data)
+    told = Classifier.load(recipe.model.start).predict(np.asarray(dataset.crops)).argmax(1)
+    manifests.write(replace(dataset.manifest, label=told.astype(np.int64)), np.array(dataset.crops), tmp_path / "easy")
+    recipe = replace(recipe, data=DataConfig(manifests=(str(tmp_path / "easy"),), labels="label"))
+    monkeypatch.setattr(fitting, "train_epoch", spoil)
+    result = fit(recipe, tmp_path / "run", device="cpu")
+    assert (result.best_epoch, result.epochs) == (0, 2)
+    assert result.val_accuracy == 1.0
+    kept = checkpoint.load(tmp_path / "run" / "best.pt")
+    assert kept["epoch"] == 0
+    assert any(weights.abs().sum() for name, weights in kept["weights"].items() if name.endswith("weight"))

@@ -106,6 +106,9 @@ def fit(
     if not state.finished:
         _load_others(state, recipe, data.crop, folder)
     _prepare(folder, recipe)
+    if recipe.model.start and not state.rows:  # what it starts from is kept where no epoch is better
+        state.best = {"epoch": 0, **_validate(state, recipe, data, where)}
+        _save_best(folder, recipe, data, state, state.best)
     while not state.finished:
         row = _run_epoch(state, recipe, data, where, on_batch)
         state.rows.append(row)
@@ -238,29 +241,41 @@ def _run_epoch(state: State, recipe: Recipe, data: TrainingData, device: torch.d
     begun = time.perf_counter()
     train_loss, images = train_epoch(state, recipe, data, epoch, device, on_batch)
     trained = time.perf_counter()
-    answers = make_answers(recipe, torch.from_numpy(data.prior), {})
-    views = predict_views(Predictor(state.averaged, data.crop, answers), data.val, device, mirror=recipe.mirror)
-    losses, accuracies = {}, {}
-    for head in HEADS[recipe.data.labels]:
-        rows, expected = asked(answers[head.name], data.val)
-        probabilities = mean_probabilities(views[:, rows], answers[head.name])
-        losses[head.name] = log_loss(probabilities, expected)
-        accuracies[head.name] = float((probabilities.argmax(1) == expected.argmax(1)).mean())
-    val_loss = math.fsum(losses.values())
-    if not math.isfinite(train_loss + val_loss):
+    validated = _validate(state, recipe, data, device)
+    if not math.isfinite(train_loss + validated["val_loss"]):
         raise RecipeError(
-            f"recipe {recipe.name!r}: the loss in epoch {epoch} is {train_loss} in training and {val_loss} in "
-            "validation; lower the learning rate"
+            f"recipe {recipe.name!r}: the loss in epoch {epoch} is {train_loss} in training and "
+            f"{validated['val_loss']} in validation; lower the learning rate"
         )
     return {
         "epoch": epoch,
         "learning_rate": state.optimiser.param_groups[0]["lr"],
         "train_loss": train_loss,
-        "val_loss": val_loss,
-        "val_accuracy": math.fsum(accuracies.values()) / len(accuracies),
-        **({f"val_accuracy_{name}": accuracy for name, accuracy in accuracies.items()} if len(accuracies) > 1 else {}),
+        **validated,
         "images_per_s": images / (trained - begun),
         "seconds": time.perf_counter() - begun,
+    }
+
+
+def _validate(state: State, recipe: Recipe, data: TrainingData, device: torch.device) -> Row:
+    """Return the losses and accuracies on validation that choose the epoch.
+
+    They are those of the heads.  A run that starts from a model is chosen by the answer that is meant where nothing is
+    said: its other heads may have been trained on labels of another kind, and gain where that one loses.
+    """
+    answers = make_answers(recipe, torch.from_numpy(data.prior), {})
+    views = predict_views(Predictor(state.averaged, data.crop, answers), data.val, device, mirror=recipe.mirror)
+    chosen_by = [next(iter(answers))] if recipe.model.start else [head.name for head in HEADS[recipe.data.labels]]
+    losses, accuracies = {}, {}
+    for name in chosen_by:
+        rows, expected = asked(answers[name], data.val)
+        probabilities = mean_probabilities(views[:, rows], answers[name])
+        losses[name] = log_loss(probabilities, expected)
+        accuracies[name] = float((probabilities.argmax(1) == expected.argmax(1)).mean())
+    return {
+        "val_loss": math.fsum(losses.values()),
+        "val_accuracy": math.fsum(accuracies.values()) / len(accuracies),
+        **({f"val_accuracy_{name}": accuracy for name, accuracy in accuracies.items()} if len(accuracies) > 1 else {}),
     }
 
 
