@@ -54,7 +54,7 @@ def jittered(portrait: Picture) -> list[Picture]:
     side = float((face.box_xyxy[2:] - face.box_xyxy[:2]).max())
     pictures = []
     for index in range(16):
-        lit = np.clip(image * rng.uniform(0.85, 1.1) + rng.uniform(-8, 8), 0, 255).astype(np.uint8)
+        lit = np.clip(image * rng.uniform(0.8, 1.0) + rng.uniform(-8, 8), 0, 255).astype(np.uint8)
         box = face.box_xyxy + np.tile(rng.normal(0, 0.02 * side, 2), 2) + rng.normal(0, 0.01 * side, 4)
         picture = (np.ascontiguousarray(lit), replace(face, box_xyxy=box.astype(np.float32)))
         pictures.append(mirror(*picture) if index % 2 else picture)
@@ -110,6 +110,25 @@ def test_a_mirror_image_has_the_same_grade(portrait: Picture) -> None:
     here, there = grade(*portrait, SPEC), grade(*mirror(*portrait), SPEC)
     for name in NAMES:
         assert getattr(there, name) == pytest.approx(getattr(here, name), abs=0.05), name
+
+
+def test_the_network_answers_the_same_for_a_mirror_image() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 48, 1)).astype(np.uint8).repeat(3, axis=2)
+    for seen in (pixels, cv2.GaussianBlur(pixels, (0, 0), 4).astype(np.uint8)):
+        mirrored = np.ascontiguousarray(seen[:, ::-1])
+        here, there = grade(seen, framed(seen), SPEC), grade(mirrored, framed(mirrored), SPEC)
+        assert there.frontal == pytest.approx(here.frontal, rel=1e-4)
+        assert there.visible == pytest.approx(here.visible, rel=1e-4)
+
+
+@pytest.mark.parametrize("angle", [0, 45, 90, 135])
+def test_motion_blurs_in_every_direction(portrait: Picture, angle: int) -> None:
+    image, face = portrait
+    kernel = np.zeros((13, 13), np.float32)
+    steps = np.arange(-6, 7)
+    kernel[6 + steps * (angle > 0) * (-1 if angle > 90 else 1), 6 + steps * (angle != 90)] = 1 / 13
+    blurred = cv2.filter2D(image, -1, kernel).astype(np.uint8)
+    assert "sharpness" in reasons(grade(blurred, face, SPEC))
 
 
 def test_more_blur_is_never_sharper(portrait: Picture) -> None:

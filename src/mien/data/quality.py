@@ -35,7 +35,7 @@ class Quality:
     visible: float  # 0 to 1: nothing hides it, as far as can be told
 
 
-#: The least value that is fit.  In brackets: the share of FER2013's PublicTest faces, good as they are, that falls below
+#: The least value that is fit.  In brackets: the share of FER2013's PublicTest faces, as they are, that falls below
 #: (3,309 without a twin in Training; it counts some that are turned away, hidden or dark in truth).
 THRESHOLDS: dict[str, float] = {
     "sharpness": 2.0,  # (1%)  of the same faces blurred with a deviation of 2.5% of their side, over 99%
