@@ -151,7 +151,7 @@ def test_a_full_disk_is_an_output_error_and_what_was_there_stays(
         return database
 
     monkeypatch.setattr(sqlite3, "connect", full)
-    with pytest.raises(OutputError, match="full"):
+    with pytest.raises(OutputError, match="full"):  # noqa: PT012
         for face in range(1000):
             store.save("anna", f"face {face} {'x' * 500}", "happy")
     monkeypatch.undo()
