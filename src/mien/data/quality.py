@@ -43,7 +43,7 @@ THRESHOLDS: dict[str, float] = {
     "size_px": 56.0,  # a crop of 48 pixels, 1.18 boxes wide, is then made smaller by a quarter or more, not enlarged
     "inside": 0.7,  # below, more than three tenths of the crop would be repeated edge pixels
     "frontal": 0.7,  # (2%)  of the same faces turned by 45 to 70 degrees, over 99%
-    "visible": 0.35,  # (5%)  of the same faces behind something, 57 to 99% by its kind, but 23 to 32% where it is strong noise
+    "visible": 0.35,  # (5%)  of the same faces hidden in part, 57 to 99% by what hides them; by strong noise 23 to 32%
 }
 
 #: What a person is told where a number falls below its threshold.
