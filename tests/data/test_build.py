@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from mien.data import build as building
@@ -15,6 +16,7 @@ from mien.data.build import BuildSettings, Built, build, parse_thresholds
 from mien.data.contact_sheet import draw_contact_sheet
 from mien.data.faceset import DUPLICATE, FaceSet
 from mien.data.gathering import gather_files
+from mien.data.prepare import prepare
 from mien.data.set_datasheet import write_set_datasheet
 from mien.errors import DataError, InputError, OutputError
 from mien.faces.crop import cut
@@ -206,3 +208,65 @@ def test_a_damaged_set_is_told(photos: Path, tmp_path: Path) -> None:
     path.write_bytes(b"x" * 5000)
     with pytest.raises(DataError, match="cannot be read"):
         FaceSet(tmp_path / "set")
+
+
+def test_what_is_known_of_a_file_outlives_another_reading_without_the_list(photos: Path, tmp_path: Path) -> None:
+    (photos / "who.csv").write_text("file,person,consent\na.jpg,Anna,given\n")
+    files, _ = gather_files([photos / "who.csv"])
+    build(files, tmp_path / "set", settings=BuildSettings(), jobs=1)
+    (photos / "a.jpg").touch()
+    assert built(photos, tmp_path / "set").new == 4
+    face = FaceSet(tmp_path / "set").faces()[0]
+    assert (face.person, face.consent) == ("Anna", "given")
+
+
+def test_a_kept_face_stays_kept_when_its_file_is_read_again(photos: Path, tmp_path: Path) -> None:
+    built(photos, tmp_path / "set")
+    kept = FaceSet(tmp_path / "set").faces()[0].key
+    (photos / "a.jpg").touch()
+    assert built(photos, tmp_path / "set").new == 1
+    faceset = FaceSet(tmp_path / "set")
+    assert [face.key for face in faceset.faces()] == [kept], "its labels still find it"
+    assert [face.copy_of for face in faceset.faces(kept=False)] == [kept]
+
+
+def test_one_file_under_two_names_is_one(photos: Path, tmp_path: Path) -> None:
+    (photos / "who.csv").write_text(f"file,person\n../{photos.name}/a.jpg,Anna\n")
+    files, _ = gather_files([photos, photos / "who.csv"])
+    assert build(files, tmp_path / "set", settings=BuildSettings(), jobs=1).files == 4
+    assert FaceSet(tmp_path / "set").faces()[0].person == "Anna"
+
+
+def test_two_builds_of_one_set_do_not_mix(photos: Path, tmp_path: Path) -> None:
+    built(photos, tmp_path / "set")
+    with (
+        FileLock(tmp_path / "set" / building.LOCK_NAME),
+        pytest.raises(InputError, match="another `mien data build` is at work"),
+    ):
+        built(photos, tmp_path / "set")
+
+
+def test_a_build_that_was_cut_short_makes_no_dataset(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "_mark_copies", lambda faceset: pytest.fail("cut short"))
+        with pytest.raises(pytest.fail.Exception):
+            built(photos, tmp_path / "set")
+    with pytest.raises(DataError, match="has not come to its end"):
+        prepare(tmp_path / "set", tmp_path / "data")
+    built(photos, tmp_path / "set")
+    with pytest.raises(DataError, match="no face has a label"):
+        prepare(tmp_path / "set", tmp_path / "data")
+
+
+def test_who_is_forgotten_is_gone_with_pictures_and_copies(photos: Path, tmp_path: Path) -> None:
+    (photos / "who.csv").write_text("file,person\na.jpg,Anna\n")
+    files, _ = gather_files([photos, photos / "who.csv"])
+    build(files, tmp_path / "set", settings=BuildSettings(), jobs=1)
+    faceset = FaceSet(tmp_path / "set")
+    assert len(list((tmp_path / "set" / "faces").iterdir())) == 2
+    assert faceset.forget(person="Anna") == 2
+    assert faceset.faces() == faceset.faces(kept=False) == []
+    assert list((tmp_path / "set" / "faces").iterdir()) == []
+    assert "photos/a.jpg" not in [file.name for file in faceset.files()]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.conftest import MakeFaceSet
 
+from mien.data import labelled_set
 from mien.data import manifest as manifests
 from mien.data.annotate import LabelStore
 from mien.data.audit import audit
@@ -112,3 +113,21 @@ def test_what_cannot_become_a_dataset_is_told(make_faceset: MakeFaceSet, tmp_pat
     with pytest.raises(DataError, match="too few answers: 9"):
         prepare(folder, tmp_path / "data", labels=LabelRules(least=2))
     assert not (tmp_path / "data" / "manifest.parquet").exists()
+
+
+def test_a_dataset_gets_a_folder_of_its_own(labelled: Path) -> None:
+    with pytest.raises(DataError, match="folder of its own"):
+        prepare(labelled, labelled)
+
+
+def test_copies_join_files_and_tell_whose_the_kept_face_is(make_faceset: MakeFaceSet, tmp_path: Path) -> None:
+    folder = make_faceset(30)
+    faceset = FaceSet(folder)
+    keys = [face.key for face in faceset.faces()]
+    faceset.mark_copies([(keys[1], keys[0])])
+    known, group = labelled_set._known_faces(FaceSet(folder))
+    copied = next(face for face in FaceSet(folder).faces(kept=False) if face.copy_of)
+    same_file = [index for index, face in enumerate(known) if face.name == copied.name]
+    original = next(index for index, face in enumerate(known) if face.key == keys[0])
+    assert all(group[index] == group[original] for index in same_file)
+    assert known[original].person == (faceset.faces()[0].person or copied.person)

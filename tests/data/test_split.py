@@ -73,3 +73,9 @@ def test_too_few_people_for_three_splits_are_told() -> None:
 
 def test_who_is_in_two_splits_is_found() -> None:
     assert crossing(["Anna", "Ben", "Anna", None, None], np.array([0, 1, 2, 0, 1])) == ["Anna"]
+
+
+@pytest.mark.parametrize("groups", [14, 21, 35, 70, 100])
+def test_few_groups_come_near_the_shares_too(groups: int) -> None:
+    split = assign_splits(np.arange(groups), np.arange(groups) % 7, shares=SHARES, seed=0)
+    assert np.abs(np.bincount(split, minlength=3) - groups * np.array(SHARES)).max() <= 3

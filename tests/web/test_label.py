@@ -140,7 +140,7 @@ def test_a_face_removed_since_is_gone_and_the_rest_goes_on(make_set: MakeSet) ->
     client = client_of(faceset)
     first, second, third, _ = state_of(client)["todo"]
     post(client, first)
-    FaceSet(faceset.folder).mark([(first, "duplicate"), (second, "duplicate")])
+    FaceSet(faceset.folder).mark_copies([(first, "another"), (second, "another")])
     assert post(client, second).status_code == 410
     assert client.get(f"/faces/{second}.jpg").status_code == 410
     state = state_of(client)
@@ -218,7 +218,7 @@ def test_nothing_tells_what_others_said_or_where_faces_are_from(make_set: MakeSe
     assert everything() == before
     told = json.dumps(state_of(client, "ben"))
     assert "happy" not in told  # part of the files' names
-    assert set(json.loads(told)) == {"annotator", "set", "folder", "answered", "todo"}
+    assert set(json.loads(told)) == {"annotator", "set", "answered", "todo"}
 
 
 def test_the_order_that_a_model_gave_is_followed_and_not_explained(make_set: MakeSet) -> None:
@@ -425,7 +425,7 @@ def test_what_cannot_be_labelled_is_one_line(make_set: MakeSet, refused: Refused
     assert "letters" in refused(faceset.folder, "--annotator", "a/b")
     assert "token" in refused(faceset.folder, "--annotator", "anna", "--token", "short")
     assert "--host" in refused(faceset.folder, "--annotator", "anna", "--host", "nowhere.invalid")
-    faceset.mark([(face.key, "duplicate") for face in faceset.faces()])
+    faceset.mark_copies([(face.key, "another") for face in faceset.faces()])
     assert "no face of the set is kept" in refused(faceset.folder, "--annotator", "anna")
     (faceset.folder / "labels.sqlite").write_bytes(b"damaged" * 1000)
     assert "labels.sqlite" in refused(faceset.folder, "--annotator", "anna")
@@ -501,7 +501,7 @@ def test_suggest_orders_by_doubt_and_tells_nothing(make_set: MakeSet, make_model
     assert sorted(state["todo"]) == [f"{index:016x}" for index in range(8)]
     assert state["todo"] != shuffled(state["todo"], "anna")
     assert set(later["todo"][:8]) == set(state["todo"])  # new ones at the end
-    assert state.keys() == {"annotator", "set", "folder", "answered", "todo"}
+    assert state.keys() == {"annotator", "set", "answered", "todo"}
 
 
 def test_a_set_that_cannot_be_written_is_told_at_once(make_set: MakeSet, refused: Refused) -> None:

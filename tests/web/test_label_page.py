@@ -213,7 +213,7 @@ def test_a_full_disk_is_told_and_the_answer_waits(browser: Browser, served: Site
 def test_a_face_that_is_removed_meanwhile_is_left_out(browser: Browser, served: Site, faceset: FaceSet) -> None:
     page = opened(browser, served)
     first, second = page.evaluate("todo.slice(0, 2)")
-    faceset.mark([(first, "duplicate"), (second, "duplicate")])
+    faceset.mark_copies([(first, "another"), (second, "another")])
     press(page, "4", "5")
     expect(page.locator("#count")).to_have_text("0 of 3")
     press(page, "6")

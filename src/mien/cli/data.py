@@ -52,7 +52,7 @@ def prepare(
     balance: Annotated[
         bool, typer.Option("--balance", help="For a set: changed copies make rare expressions of train as many.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of the splits of a set, or of the cut of validation.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the splits of a set, or of the cut of validation.")] = 0,
 ) -> None:
     """Read a dataset as people have it and write manifest.parquet and crops.npy.
 
@@ -103,6 +103,34 @@ def _shares(text: str) -> tuple[float, float, float]:
 
 
 @app.command()
+def forget(
+    folder: Annotated[Path, typer.Argument(help="A folder that `mien data build` wrote.")],
+    person: Annotated[str | None, typer.Option(help="Whose files to take out, as the list named them.")] = None,
+    file: Annotated[str | None, typer.Option(help="A file to take out, by its name in the set.")] = None,
+) -> None:
+    """Take the faces of a person or a file out of a set, with their pictures: consent can be withdrawn.
+
+    Example: mien data forget faces --person Anna
+
+    Datasets that were prepared before keep them: prepare them again.  So does a source that is built again.
+    """
+    from mien.data.contact_sheet import draw_contact_sheet
+    from mien.data.faceset import FaceSet
+    from mien.data.set_datasheet import write_set_datasheet
+
+    if (person is None) == (file is None):
+        raise InputError("name either --person or --file")
+    faceset = FaceSet(folder)
+    known = {getattr(row, "person" if file is None else "name") for row in faceset.files()}
+    if (person if file is None else file) not in known:
+        raise InputError(f"{folder}: nothing of {person or file!r} in the set; names are as in its datasheet or list")
+    count = faceset.forget(name=file, person=person)
+    draw_contact_sheet(faceset)
+    write_set_datasheet(faceset)
+    out.print(f"{count:,} faces taken out of {printable(folder)}", markup=False, soft_wrap=True)
+
+
+@app.command()
 def audit(
     folder: Annotated[Path, typer.Argument(help="A folder that `mien data prepare` or `mien data build` wrote.")],
     out_dir: Annotated[
@@ -122,7 +150,7 @@ def audit(
     from mien.data.set_datasheet import write_set_datasheet
 
     if is_faceset(folder):
-        err.print(f"datasheet: {printable(write_set_datasheet(FaceSet(folder)))}", markup=False)
+        err.print(f"datasheet: {printable(write_set_datasheet(FaceSet(folder), out_dir))}", markup=False)
         return
     dataset = manifests.read(folder)
     found = audit_dataset(dataset)

@@ -23,6 +23,7 @@ __all__ = [
     "fleiss_kappa",
     "krippendorff_alpha",
     "majority_of_others",
+    "measured_in_words",
     "most_argued",
     "pairs",
     "undefined",
@@ -67,6 +68,14 @@ def krippendorff_alpha(counts: IntArray) -> float:
     """
     rows = _paired(counts)
     return float(_alphas(rows, np.ones((1, len(rows))))[0])
+
+
+def measured_in_words(counts: IntArray) -> str:
+    """Return both measures, or why there are none, in one line; counts (N, C)."""
+    if why := undefined(counts):
+        return why
+    kappa, alpha = fleiss_kappa(counts), krippendorff_alpha(counts)
+    return f"Fleiss' kappa {kappa:.3f}, Krippendorff's alpha {alpha:.3f}"
 
 
 def undefined(counts: IntArray) -> str:

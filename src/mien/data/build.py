@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -15,15 +16,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from filelock import FileLock, Timeout
 
-from mien.data.faceset import DUPLICATE, FaceSet, FileRow, FoundFace
+from mien.data.faceset import FaceSet, FileRow, FoundFace
 from mien.data.gathering import SourceFile
 from mien.data.likeness import duplicates, same_picture
 from mien.data.quality import THRESHOLDS, grade, reasons
 from mien.errors import ImageError, InputError, OutputError, VideoError
 from mien.faces.crop import cut
 from mien.faces.detect import Detector, make_detector
-from mien.files import printable
+from mien.files import make_folder, printable
 from mien.media import read_image
 from mien.spec import CropSpec
 from mien.types import Face, ImageArray
@@ -31,6 +33,7 @@ from mien.video import frames
 
 __all__ = ["BuildSettings", "Built", "build", "parse_thresholds", "view_crop"]
 
+LOCK_NAME = ".build.lock"
 VIEW_PX = 256
 VIEW_MARGIN = 0.35  # of the detector's box, on each side, beyond the crop's own margin
 VIEW_QUALITY = 90  # of JPEG
@@ -85,18 +88,35 @@ def build(
     jobs: processes; 0: as many as there are cores.  on_progress: called with how many files are done, and of how many.
     A file that cannot be read is written down with the reason, and the rest is done.  Killed at any moment, the same
     call goes on with the file after the last whole one.
-    Raises DataError where the set was built with other settings, OutputError where it cannot be written.
+    Raises DataError where the set was built with other settings, InputError where another build is at work on it,
+    OutputError where it cannot be written.
     """
+    lock = FileLock(make_folder(folder) / LOCK_NAME)
+    try:
+        with lock.acquire(timeout=0):
+            return _build(files, folder, settings, jobs, on_progress)
+    except Timeout:
+        raise InputError(f"{folder}: another `mien data build` is at work on it; wait for it, then go on") from None
+
+
+def _build(
+    files: Sequence[SourceFile],
+    folder: str | Path,
+    settings: BuildSettings,
+    jobs: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> Built:
+    """Do what `build` says, alone in the folder."""
     faceset = FaceSet.create(folder, crop=settings.crop, settings=settings.described())
-    there = {row.path.absolute(): row for row in faceset.files()}
-    names = {row.name: path for path, row in there.items()}
+    there = {_real(row.path): row for row in faceset.files()}
+    names = {row.name for row in there.values()}
     wanted: list[tuple[SourceFile, str]] = []
     for file in files:
         stamp = _stamp(file.path)
-        row = there.get(file.path.absolute())
+        row = there.get(_real(file.path))
         if row is None:
             file = _renamed(file, names)
-            names[file.name] = file.path.absolute()
+            names.add(file.name)
         else:
             file = replace(file, name=row.name)
             if row.stamp == stamp:
@@ -119,12 +139,17 @@ def view_crop(crop: CropSpec) -> CropSpec:
     )
 
 
-def _renamed(file: SourceFile, names: Mapping[str, Path]) -> SourceFile:
+def _renamed(file: SourceFile, names: Set[str]) -> SourceFile:
     """Return the file with a name that no other of the set has."""
     name, number = file.name, 2
     while name in names:
         name, number = f"{file.name} ({number})", number + 1
     return replace(file, name=name)
+
+
+def _real(path: Path) -> str:
+    """Return what is the same for all names of one file."""
+    return os.path.realpath(path)
 
 
 def _stamp(path: Path) -> str:
@@ -257,7 +282,7 @@ def _mark_copies(faceset: FaceSet) -> None:
     """Find near-duplicates among all faces of the set that are fit: the one that came first is kept."""
     keys, crops = faceset.fit()
     copies = duplicates(crops)
-    faceset.mark((key, DUPLICATE if copy else "") for key, copy in zip(keys, copies, strict=True))
+    faceset.mark_copies((key, keys[of] if of >= 0 else None) for key, of in zip(keys, copies.tolist(), strict=True))
 
 
 def _counted(faceset: FaceSet, *, new: int) -> Built:
@@ -280,7 +305,9 @@ def parse_thresholds(changes: Sequence[str]) -> tuple[tuple[str, float], ...]:
         if name not in thresholds:
             raise InputError(f"threshold {change!r}: expected NAME=NUMBER or NAME=off with {', '.join(thresholds)}")
         try:
-            thresholds[name] = -np.inf if text == "off" else float(text)
+            thresholds[name] = -math.inf if text == "off" else float(text)
         except ValueError:
-            raise InputError(f"threshold {change!r}: expected a number or off behind {name}=") from None
+            thresholds[name] = math.nan
+        if not thresholds[name] < math.inf:
+            raise InputError(f"threshold {change!r}: expected a number or off behind {name}=")
     return tuple(thresholds.items())

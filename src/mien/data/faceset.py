@@ -24,12 +24,13 @@ from mien.files import make_folder, write_text
 from mien.spec import CropSpec
 from mien.types import ImageArray
 
-__all__ = ["DUPLICATE", "FaceRow", "FaceSet", "FileRow", "FoundFace", "is_faceset"]
+__all__ = ["DUPLICATE", "UNFINISHED", "FaceRow", "FaceSet", "FileRow", "FoundFace", "is_faceset"]
 
 SET_NAME = "set.sqlite"
 VIEWS_NAME = "faces"
 FORMAT = 1
 WAIT_S = 30.0
+UNFINISHED = "unfinished"  # among the settings while a build has added faces and not looked for copies yet
 DUPLICATE = "duplicate"  # why a face is dropped that another one of the set nearly equals
 QUALITIES = tuple(field.name for field in fields(Quality))
 _COLUMNS = ", ".join(("key, name, time_s, x0, y0, x1, y1, score", *QUALITIES, "reason, crop"))
@@ -43,7 +44,7 @@ create table if not exists faces (
     number integer primary key, key text not null unique, name text not null references files (name), time_s real,
     x0 real not null, y0 real not null, x1 real not null, y1 real not null, score real not null,
     {", ".join(f"{quality} real" for quality in QUALITIES)},
-    reason text not null, crop blob not null
+    reason text not null, copy_of text, crop blob not null
 );
 create index if not exists faces_by_file on faces (name);
 """
@@ -91,6 +92,7 @@ class FaceRow:
     score: float
     quality: Quality
     reason: str  # empty where it is kept
+    copy_of: str | None  # the key of the kept face that it is a copy of
     person: str | None
     consent: str | None
     source: str | None
@@ -146,17 +148,29 @@ class FaceSet:
             if face.view:
                 self._write_view(face)
         with self._writing() as database:
+            before = dict(database.execute("select key, number from faces where name = ?", (file.name,)).fetchall())
             database.execute("delete from faces where name = ?", (file.name,))
+            database.execute("insert or replace into meta values (?, '')", (UNFINISHED,))
             database.execute(
-                "insert or replace into files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert into files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (name) do update set"
+                " path = excluded.path, stamp = excluded.stamp, person = coalesce(excluded.person, person),"
+                " consent = coalesce(excluded.consent, consent), source = coalesce(excluded.source, source),"
+                " licence = coalesce(excluded.licence, licence), error = excluded.error,"
+                " pictures = excluded.pictures, faces = excluded.faces",
                 (file.name, os.fsencode(file.path), file.stamp, file.person, file.consent, file.source, file.licence,
                  file.error, file.pictures, file.faces),
             )  # fmt: skip
             database.executemany(
-                f"insert or ignore into faces ({_COLUMNS}) values ({', '.join('?' * (10 + len(QUALITIES)))})",  # noqa: S608
-                [(face.key, file.name, face.time_s, *face.box_xyxy, face.score, *astuple(face.quality), face.reason,
-                  face.crop) for face in found],
+                f"insert or ignore into faces (number, {_COLUMNS})"  # noqa: S608
+                f" values ({', '.join('?' * (11 + len(QUALITIES)))})",
+                [
+                    (before.get(face.key), face.key, file.name, face.time_s, *face.box_xyxy, face.score,
+                     *astuple(face.quality), face.reason, face.crop)
+                    for face in found
+                ],
             )  # fmt: skip
+        for gone in before.keys() - {face.key for face in found if face.view}:
+            self.view(gone).unlink(missing_ok=True)
 
     def describe(
         self, name: str, person: str | None, consent: str | None, source: str | None, licence: str | None
@@ -180,8 +194,8 @@ class FaceSet:
         """Return the faces that are kept, or with `kept=False` those that were dropped, by file and time."""
         with self._reading() as database:
             rows = database.execute(
-                f"select key, name, path, time_s, x0, y0, x1, y1, score, {', '.join(QUALITIES)}, reason, person,"  # noqa: S608
-                " consent, source, licence from faces join files using (name)"
+                f"select key, name, path, time_s, x0, y0, x1, y1, score, {', '.join(QUALITIES)}, reason, copy_of,"  # noqa: S608
+                " person, consent, source, licence from faces join files using (name)"
                 f" where reason {'=' if kept else '!='} '' order by name, time_s, number"
             ).fetchall()
         start = 9 + len(QUALITIES)
@@ -220,10 +234,33 @@ class FaceSet:
         pixels = b"".join(crop for _, crop in rows)
         return [key for key, _ in rows], np.frombuffer(pixels, np.uint8).reshape(-1, *self.crop.shape)
 
-    def mark(self, reasons: Iterable[tuple[str, str]]) -> None:
-        """Set the reason of faces, given as (key, reason), all or none."""
+    def mark_copies(self, copies: Iterable[tuple[str, str | None]]) -> None:
+        """Set of which face each fit one is a copy, given as (key, key of that one or None), all or none."""
+        rows = [(DUPLICATE if of else "", of, key) for key, of in copies]
         with self._writing() as database:
-            database.executemany("update faces set reason = ? where key = ?", [(why, key) for key, why in reasons])
+            database.executemany("update faces set reason = ?, copy_of = ? where key = ?", rows)
+            database.execute("delete from meta where key = ?", (UNFINISHED,))
+
+    def forget(self, *, name: str | None = None, person: str | None = None) -> int:
+        """Take out a file, or all files of a person, with their faces and pictures; return how many faces that were.
+
+        So are the copies of these faces in other files.  Their answers stay in `labels.sqlite`, where they say nothing
+        without the faces.  A source that is built again and still has them brings them back.
+        """
+        with self._writing() as database:
+            database.execute("pragma secure_delete = on")  # what is taken out is overwritten, not only marked as free
+            where, value = ("name", name) if name is not None else ("person", person)
+            of_files = f"name in (select name from files where {where} = ?1)"  # noqa: S608 - one of two words
+            gone = [row[0] for row in database.execute(
+                f"select key from faces where {of_files} or copy_of in (select key from faces where {of_files})"  # noqa: S608
+                f" or key in (select copy_of from faces where {of_files})", (value,)
+            )]  # fmt: skip
+            database.executemany("delete from faces where key = ?", [(key,) for key in gone])
+            database.execute(f"delete from faces where {of_files}", (value,))  # noqa: S608
+            database.execute(f"delete from files where {where} = ?1", (value,))  # noqa: S608
+        for key in gone:
+            self.view(key).unlink(missing_ok=True)
+        return len(gone)
 
     def _write_view(self, face: FoundFace) -> None:
         """Write a face's picture, whole or not at all."""

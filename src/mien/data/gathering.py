@@ -44,7 +44,7 @@ def gather_files(sources: Iterable[Path]) -> tuple[list[SourceFile], list[str]]:
     CSV's folder) and any of person, consent, source and licence.  What a list says of a file holds also where a folder
     has it.  Raises DataError where a source is missing or holds nothing.
     """
-    files: dict[Path, SourceFile] = {}
+    files: dict[str, SourceFile] = {}
     problems: list[str] = []
     for source in sources:
         if not os.path.lexists(source):
@@ -55,7 +55,7 @@ def gather_files(sources: Iterable[Path]) -> tuple[list[SourceFile], list[str]]:
             if isinstance(item, str):
                 problems.append(item)
                 continue
-            key = item.path.absolute()
+            key = os.path.realpath(item.path)
             known = files.get(key)
             said = any(getattr(item, column) for column in KNOWN)
             files[key] = replace(item, name=known.name) if known and said else known or item

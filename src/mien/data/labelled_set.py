@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from mien.data.agreement import measured_in_words
 from mien.data.annotate import LabelStore
 from mien.data.balance import copies_wanted, turned_and_relit
-from mien.data.faceset import FaceRow, FaceSet
+from mien.data.faceset import UNFINISHED, FaceRow, FaceSet
+from mien.data.gathering import KNOWN
 from mien.data.manifest import SPLITS, Dataset, Manifest
-from mien.data.rules import RULES, apply_rule
+from mien.data.ratings import gather
+from mien.data.rules import HALVES_NOTE, RULES, label_ratings
 from mien.data.split import assign_splits, crossing, join_groups
 from mien.errors import DataError
 from mien.files import printable
 from mien.media import read_image
-from mien.types import ImageArray
+from mien.types import ImageArray, IntArray
 
 __all__ = ["LabelRules", "dataset_of_set"]
 
@@ -43,8 +46,11 @@ def dataset_of_set(
     if how.rule not in RULES:
         raise DataError(f"unknown rule {how.rule!r}; expected one of {', '.join(RULES)}")
     faceset = FaceSet(folder)
-    faces = faceset.faces()
-    ruled = apply_rule([face.key for face in faces], LabelStore(folder).answers(), how.rule, least=how.least)
+    if UNFINISHED in faceset.settings:
+        raise DataError(f"{folder}: its build has not come to its end; run the same `mien data build` again")
+    faces, group = _known_faces(faceset)
+    ratings = gather([face.key for face in faces], LabelStore(folder).answers())
+    ruled = label_ratings(ratings, how.rule, least=how.least)
     without = Counter(why for why in ruled.reason if why)
     rows = np.flatnonzero(ruled.label >= 0)
     if not len(rows):
@@ -54,13 +60,16 @@ def dataset_of_set(
     label = ruled.label[rows]
     files = [face.name for face in used]
     people = [face.person for face in used]
-    split = assign_splits(join_groups(files, people), label, shares=how.shares, seed=seed)
+    split = assign_splits(group[rows], label, shares=how.shares, seed=seed)
     if shared := crossing(files, split) + crossing(people, split):
         raise AssertionError(f"in two splits: {shared[:3]}")  # what assign_splits promises
     notes = [
-        f"labels by {how.rule} of at least {how.least} answers",
+        f"labels by {how.rule} of at least {how.least} answers of {len(ratings.annotators)} annotators",
+        f"agreement on the set: {measured_in_words(ratings.counts())}",
+        *([HALVES_NOTE] if ruled.halves else []),
         f"split by person and file with seed {seed}: " + ", ".join(
-            f"{name} {share:g}" for name, share in zip(SPLITS, how.shares, strict=True)
+            f"{name} {share:g} wanted, {(split == index).mean():.2f} come to be"
+            for index, (name, share) in enumerate(zip(SPLITS, how.shares, strict=True))
         ),
         *(f"no label, {why}: {count:,} faces" for why, count in without.most_common()),
     ]  # fmt: skip
@@ -96,6 +105,25 @@ def dataset_of_set(
         origin=origin,
     )
     return Dataset(manifest, crops), without
+
+
+def _known_faces(faceset: FaceSet) -> tuple[list[FaceRow], IntArray]:
+    """Return the kept faces, and the group (N,) of each: those of one person or one file, and of files with copies.
+
+    What is not said of a kept face but of a copy of it, such as whose it is, holds for it too.
+    """
+    faces = faceset.faces()
+    copies = [face for face in faceset.faces(kept=False) if face.copy_of]
+    everybody = [*faces, *copies]
+    names = [face.name for face in everybody]
+    people = [face.person for face in everybody]
+    group = join_groups(names, people, [face.copy_of or face.key for face in everybody])[: len(faces)]
+    place = {face.key: index for index, face in enumerate(faces)}
+    for copy in copies:
+        if (index := place.get(copy.copy_of or "")) is not None:
+            said = {name: getattr(copy, name) for name in KNOWN if getattr(faces[index], name) is None}
+            faces[index] = replace(faces[index], **said)
+    return faces, group
 
 
 def _source(face: FaceRow) -> str:

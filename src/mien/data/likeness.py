@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mien.types import BoolArray, FloatArray, ImageArray
+from mien.types import FloatArray, ImageArray, IntArray
 
 __all__ = ["duplicates", "same_picture"]
 
@@ -24,28 +24,25 @@ CANDIDATES = 5  # that are looked at, the likest first
 BLOCK = 512
 
 
-def duplicates(crops: ImageArray) -> BoolArray:
-    """Return (N,) whether each crop is a copy of an earlier one that is none itself.
+def duplicates(crops: ImageArray) -> IntArray:
+    """Return (N,) of which earlier crop, that is none itself, each one is a copy; -1 where it is of none.
 
     crops: (N, S, S) or (N, S, S, 3) uint8.  Only the five likest earlier ones of each are looked at closely, so that
     100,000 take some minutes; mirror images are not found.
     """
     grey = np.stack([_grey(crop) for crop in crops]) if len(crops) else np.zeros((0, SIDE_PX, SIDE_PX), np.uint8)
     sketches = _sketches(grey)
-    copy = np.zeros(len(grey), np.bool_)
+    copy_of = np.full(len(grey), -1, np.int64)
     for start in range(0, len(grey), BLOCK):
         block = range(start, min(start + BLOCK, len(grey)))
-        earlier = np.flatnonzero(~copy[:start])
+        earlier = np.flatnonzero(copy_of[:start] < 0)
         for index, likeness in zip(block, sketches[start : block.stop] @ sketches[earlier].T, strict=True):
-            among = np.concatenate([earlier, start + np.flatnonzero(~copy[start:index])])
+            among = np.concatenate([earlier, start + np.flatnonzero(copy_of[start:index] < 0)])
             correlations = np.concatenate([likeness, sketches[among[len(earlier) :]] @ sketches[index]])
             likest = np.argsort(-correlations, kind="stable")[:CANDIDATES]
-            copy[index] = any(
-                same_picture(grey[index], grey[among[other]])
-                for other in likest
-                if correlations[other] > 1 - MOST_UNLIKE
-            )
-    return copy
+            near = among[[other for other in likest if correlations[other] > 1 - MOST_UNLIKE]]
+            copy_of[index] = next((other for other in near if same_picture(grey[index], grey[other])), -1)
+    return copy_of
 
 
 def same_picture(first: ImageArray, second: ImageArray) -> bool:

@@ -11,7 +11,7 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; } td, th { border: 1px solid #8886; padding: .3rem .6rem; }
 td:not(:first-child) { text-align: right; } .facts td { text-align: left; overflow-wrap: anywhere; }
-.row { display: flex; gap: .5rem; align-items: center; } .row span { width: 6rem; }
+.row { display: flex; gap: .5rem; align-items: center; } .row span { width: 11rem; }
 .row i { background: #0072B2; height: 1rem; } :root { color-scheme: light dark; }
 """
 

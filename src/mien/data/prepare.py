@@ -63,6 +63,8 @@ def prepare(
     Arguments and errors as `gather`; OutputError where `out` cannot be written.
     """
     out = Path(out)
+    if is_faceset(out):
+        raise DataError(f"{out}: holds a set of faces; give the dataset a folder of its own with --out")
     check_folder(out)  # before hours of reading
     gathered = gather(
         source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections import Counter
 from dataclasses import asdict
@@ -10,27 +11,30 @@ from typing import Any
 
 import numpy as np
 
+from mien.data.agreement import measured_in_words
 from mien.data.annotate import LabelStore
 from mien.data.contact_sheet import CONTACT_SHEET_NAME, in_words
 from mien.data.datasheet import AUDIT_NAME, DATASHEET_NAME, told
 from mien.data.faceset import QUALITIES, FaceRow, FaceSet
 from mien.data.pages import bars, bullets, page, table
+from mien.data.ratings import gather
 from mien.files import atomic_folder
 
 __all__ = ["write_set_datasheet"]
 
 LISTED = 200
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-AGREEMENT_NAME = "agreement.json"
+AGREEMENT_NAME = "agreement.html"
 
 
-def write_set_datasheet(faceset: FaceSet) -> Path:
-    """Write `datasheet.html` and `audit.json` into a set's folder; return the page's path."""
+def write_set_datasheet(faceset: FaceSet, folder: Path | None = None) -> Path:
+    """Write `datasheet.html` and `audit.json` into a folder, by default the set's own; return the page's path."""
+    folder = folder or faceset.folder
     found = _audit(faceset)
-    with atomic_folder(faceset.folder) as temporary:
+    with atomic_folder(folder) as temporary:
         (temporary / AUDIT_NAME).write_text(json.dumps(found, indent=1), encoding="utf-8")
         (temporary / DATASHEET_NAME).write_text(_page(faceset, found), encoding="utf-8")
-    return faceset.folder / DATASHEET_NAME
+    return folder / DATASHEET_NAME
 
 
 def _audit(faceset: FaceSet) -> dict[str, Any]:
@@ -53,6 +57,7 @@ def _audit(faceset: FaceSet) -> dict[str, Any]:
         "licence": told([face.licence for face in kept], unknown="not stated"),
         "quality": {name: _quantiles(kept, name) for name in QUALITIES},
         "answers": dict(Counter(answer.annotator for answer in answers if answer.face in keys).most_common()),
+        "agreement": measured_in_words(gather([face.key for face in kept], answers).counts()),
         "answers_to_removed_faces": sum(answer.face not in keys for answer in answers),
         "gaps": _gaps(kept, {answer.face for answer in answers}),
     }
@@ -108,7 +113,9 @@ def _page(faceset: FaceSet, found: dict[str, Any]) -> str:
 def _labels(folder: Path, found: dict[str, Any]) -> str:
     """Return who has labelled how much and how well they agree, as far as `mien data agree` has measured it."""
     rows = [["annotator", "faces"], *([name, f"{count:,}"] for name, count in found["answers"].items())]
-    parts = [table(rows) if found["answers"] else "<p>none yet</p>"]
+    if not found["answers"]:
+        return "<p>none yet</p>"
+    parts = [table(rows), f"<p>Agreement: {html.escape(found['agreement'])}.</p>"]
     if (folder / AGREEMENT_NAME).is_file():
-        parts.append('<p><a href="agreement.html">how well the annotators agree</a>, when it was last measured</p>')
+        parts.append(f'<p><a href="{AGREEMENT_NAME}">more of it</a>, as it was when last measured</p>')
     return "".join(parts)

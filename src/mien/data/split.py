@@ -48,6 +48,8 @@ def assign_splits(group: IntArray, label: IntArray, *, shares: Sequence[float], 
         raise DataError(f"shares are {', '.join(f'{share:g}' for share in shares)}; expected three that sum to 1")
     groups = int(group.max()) + 1 if len(group) else 0
     filled = np.flatnonzero(wanted > 0)
+    if seed < 0:
+        raise DataError(f"the seed is {seed}; expected 0 or more")
     if groups < len(filled):
         raise DataError(
             f"{groups} persons or files with labels, for {len(filled)} splits that share none; label more, or give "
@@ -56,18 +58,19 @@ def assign_splits(group: IntArray, label: IntArray, *, shares: Sequence[float], 
     labels = int(label.max()) + 1
     counts = np.bincount(group * labels + label, minlength=groups * labels).reshape(groups, labels).astype(np.float64)
     target = wanted[:, None] * counts.sum(axis=0)
-    missing = target.copy()
+    missing, empty = target.copy(), set(filled.tolist())
     split_of = np.zeros(groups, np.int64)
     shuffled = np.random.default_rng(seed).permutation(groups)
     order = shuffled[np.argsort(-counts[shuffled].sum(axis=1), kind="stable")]
     for number, each in enumerate(order):
-        empty = [split for split in filled if split not in split_of[order[:number]]]
-        left = groups - number
-        among = np.array(empty) if len(empty) >= left else filled  # none is left without a group
-        need = (missing[among] / np.maximum(target[among], 1e-9)) @ counts[each]
+        # None is left without a group: the last ones go to those that have none yet.
+        among = np.array(sorted(empty)) if len(empty) >= groups - number else filled
+        # What is missing of the group's labels, and a little of what is missing at all, which decides between equals.
+        need = missing[among] @ counts[each] / counts[each].sum() + missing[among].sum(axis=1) / labels
         chosen = among[int(need.argmax())]
         split_of[each] = chosen
         missing[chosen] -= counts[each]
+        empty.discard(int(chosen))
     return split_of[group]
 
 

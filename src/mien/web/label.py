@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ from mien.web.access import Access
 from mien.web.context import draw_context, encode, read_context
 
 __all__ = ["Order", "create_app"]
+
+log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 Order = Callable[[Sequence[str], str], list[str]]  # (keys, annotator) -> the keys as this annotator sees them
@@ -110,7 +113,6 @@ def create_app(
         return {
             "annotator": name,
             "set": set_id,
-            "folder": str(faceset.folder),
             "answered": answered,
             "todo": [key for key in order(shown, name) if key in left],
         }
@@ -205,8 +207,12 @@ def _tell_errors_plainly(app: FastAPI) -> None:
 
     @app.exception_handler(OutputError)
     def _not_kept(_request: Request, error: OutputError) -> Response:
-        return PlainTextResponse(str(error), 507)
+        log.error("%s", error)  # for who runs it: names of folders are not for annotators
+        return PlainTextResponse(
+            "The answer could not be kept: no room on the disk, or no right to write; make room.", 507
+        )
 
     @app.exception_handler(DataError)
     def _not_readable(_request: Request, error: DataError) -> Response:
-        return PlainTextResponse(str(error), 503)
+        log.error("%s", error)
+        return PlainTextResponse("The set or its labels cannot be read; put it back.", 503)

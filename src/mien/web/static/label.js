@@ -15,7 +15,7 @@ const SPOKEN = {none: "none of these", skip: "skipped"};
 const base = location.pathname.replace(/\/$/, "");
 const at = (id) => document.getElementById(id);
 
-let state = null; // what the server said: annotator, set, folder
+let state = null; // what the server said: annotator, set
 let todo = []; // keys of faces, the one shown first
 let answered = []; // keys of faces, the newest last
 const given = new Map(); // key -> what was said, as spoken, by this page
@@ -447,7 +447,7 @@ async function load() {
     else todo.unshift(step.face);
   }
   at("who").textContent = state.annotator;
-  at("agree").textContent = `mien data agree ${/[^\w./-]/.test(state.folder) ? `"${state.folder}"` : state.folder}`;
+  at("agree").textContent = "mien data agree DIR";
   document.title = `${state.annotator} labels faces - mien`;
   if (first || todo.length) show();
   send();
