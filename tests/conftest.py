@@ -189,6 +189,7 @@ def make_faceset(tmp_path: Path) -> MakeFaceSet:
                 ),
                 found,
             )  # fmt: skip
+        made.mark_copies([])  # as a build does at its end
         return made.folder
 
     return make
