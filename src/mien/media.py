@@ -20,7 +20,7 @@ from mien.errors import ImageError, InputError
 from mien.files import atomic_path, printable
 from mien.types import ImageArray
 
-__all__ = ["MAX_PIXELS", "find_files", "find_images", "image_suffixes", "read_image", "write_image"]
+__all__ = ["MAX_PIXELS", "encode_jpeg", "find_files", "find_images", "image_suffixes", "read_image", "write_image"]
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +152,13 @@ def write_image(path: str | Path, image_rgb: ImageArray) -> None:
         raise InputError(f"{path}: pictures cannot be written as {path.suffix or 'a file without a suffix'}; use .png")
     with atomic_path(path) as temporary:
         Image.fromarray(image_rgb).save(temporary, format=kind, quality=92)
+
+
+def encode_jpeg(image_rgb: ImageArray, *, quality: int) -> bytes:
+    """Return an RGB uint8 picture as the bytes of a JPEG file, which say nothing of where it is from."""
+    file = io.BytesIO()
+    Image.fromarray(image_rgb).save(file, format="JPEG", quality=quality)
+    return file.getvalue()
 
 
 def image_suffixes() -> frozenset[str]:

@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.data.faceset import FaceSet, FileRow, FoundFace
+from mien.data.faceset import FaceSet, FileRow, FoundFace, stamp_of
 from mien.data.quality import Quality
-from mien.media import read_image, write_image
+from mien.media import encode_jpeg, read_image, write_image
 from mien.spec import CropSpec
-from mien.web.context import encode, stamp_of
 
 MakeSet = Callable[..., FaceSet]
 FACE_BOX = (85.0, 30.0, 140.0, 95.0)  # of the portrait that the repository holds, at half its size
@@ -40,11 +39,11 @@ def make_set(tmp_path: Path, portrait: Path) -> MakeSet:
             x0, y0, x1, y1 = map(int, FACE_BOX)
             found = FoundFace(
                 f"{index:016x}", None, FACE_BOX, 1.0, quality, "", np.full(faceset.crop.shape, 9 * index, np.uint8)
-                .tobytes(), encode(light[y0 - 15 : y1 + 10, x0 - 15 : x1 + 15]),
+                .tobytes(), encode_jpeg(light[y0 - 15 : y1 + 10, x0 - 15 : x1 + 15], quality=85),
             )  # fmt: skip
             if index == first + count:
                 found = replace(found, reason="sharpness", view=b"")
-            faceset.add(FileRow(f"happy people/{index}.jpg", path, stamp_of(path.stat()), pictures=1, faces=1), [found])
+            faceset.add(FileRow(f"happy people/{index}.jpg", path, stamp_of(path), pictures=1, faces=1), [found])
         return faceset
 
     return make

@@ -24,14 +24,14 @@ from tests.web.conftest import FACE_BOX, MakeSet, serving
 
 from mien.cli.main import main
 from mien.data.annotate import ANSWERS, LabelStore
-from mien.data.faceset import FaceSet
+from mien.data.faceset import FaceSet, stamp_of
 from mien.data.queue import shuffled
 from mien.errors import DataError, InputError
 from mien.labels import FER2013
 from mien.media import read_image, write_image
 from mien.spec import CropSpec
 from mien.web.access import LOOPBACK_NAMES, check_token, is_loopback, make_token
-from mien.web.context import draw_context, read_context, stamp_of
+from mien.web.context import draw_context, read_context
 from mien.web.label import STATIC, create_app
 
 TOKEN = "correct-horse-battery"
@@ -389,12 +389,12 @@ def test_of_a_video_the_frame_is_shown_that_the_face_is_in(tmp_path: Path, make_
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     face = replace(make_set(1).faces()[0], path=path, time_s=1.0)
-    shown = read_context(face, stamp_of(path.stat()))
+    shown = read_context(face, stamp_of(path))
     assert shown.shape == (96, 128, 3)
     assert abs(float(shown.mean()) - 100) < 12
     path.write_bytes(b"x" * 100)
     with pytest.raises(DataError, match="cannot be read any more"):
-        read_context(face, stamp_of(path.stat()))
+        read_context(face, stamp_of(path))
 
 
 # ---- The command

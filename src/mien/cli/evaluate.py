@@ -88,7 +88,8 @@ def evaluate(
                 change=as_cameras if change else None, on_progress=advance,
             )  # fmt: skip
         tables.append(table)
-    subsets = score_subsets(tables[0])
+    scored = [score_subsets(table) for table in tables]
+    subsets = scored[0]
     name = data.resolve().name
     how = [part for part in (truth.replace("label", ""), views.replace("own", ""), change) if part]
     title = ", ".join([f"{ensemble.name} on {name}", split, *how])
@@ -101,9 +102,9 @@ def evaluate(
     write_samples(folder / "samples.csv", tables[0])
     write_confusion(folder / "confusion.csv", subsets["all"])
     draw_confusion(folder / "confusion.png", subsets["all"], title=title)
-    for read, table in zip(filter(None, (ensemble, other)), tables, strict=True):
+    for read, scores in zip(filter(None, (ensemble, other)), scored, strict=True):
         record(
-            results, score_subsets(table), model=read.name, model_sha256=read.sha256, data=name, dataset=dataset,
+            results, scores, model=read.name, model_sha256=read.sha256, data=name, dataset=dataset,
             split=split, truth=truth, views=views, change=change, detector=found_by,
         )  # fmt: skip
     err.print(f"confusion matrix and per-sample table in {folder}; scores added to {results}", markup=False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import socket
 import webbrowser
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -97,11 +99,15 @@ def _order(faceset: FaceSet, model: str | None) -> Order:
     keys = [face.key for face in faceset.faces()]
     probabilities = _probabilities(faceset, keys, model)
 
-    def order(shown: list[str], annotator: str) -> list[str]:
-        place = {key: index for index, key in enumerate(unsure_first(keys, probabilities, annotator))}
+    @functools.cache  # a page asks at every visit, and the model has spoken once
+    def place_of(annotator: str) -> dict[str, int]:
+        return {key: index for index, key in enumerate(unsure_first(keys, probabilities, annotator))}
+
+    def order(shown: Sequence[str], annotator: str) -> list[str]:
+        place = place_of(annotator)
         return sorted(shuffled(shown, annotator), key=lambda key: place.get(key, len(place)))  # new ones to the end
 
-    return order  # type: ignore[return-value]
+    return order
 
 
 def _probabilities(faceset: FaceSet, keys: list[str], model: str) -> FloatArray:

@@ -7,7 +7,7 @@ import math
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -18,15 +18,15 @@ import cv2
 import numpy as np
 from filelock import FileLock, Timeout
 
-from mien.data.faceset import FaceSet, FileRow, FoundFace
-from mien.data.gathering import SourceFile
+from mien.data.faceset import FaceSet, FileRow, FoundFace, stamp_of
+from mien.data.gathering import SourceFile, named_apart
 from mien.data.likeness import duplicates, same_picture
 from mien.data.quality import THRESHOLDS, grade, reasons
 from mien.errors import ImageError, InputError, OutputError, VideoError
 from mien.faces.crop import cut
 from mien.faces.detect import Detector, make_detector
 from mien.files import make_folder, printable
-from mien.media import read_image
+from mien.media import encode_jpeg, read_image
 from mien.spec import CropSpec
 from mien.types import Face, ImageArray
 from mien.video import frames
@@ -108,21 +108,22 @@ def _build(
 ) -> Built:
     """Do what `build` says, alone in the folder."""
     faceset = FaceSet.create(folder, crop=settings.crop, settings=settings.described())
-    there = {_real(row.path): row for row in faceset.files()}
+    there = {os.path.realpath(row.path): row for row in faceset.files()}
     names = {row.name for row in there.values()}
     wanted: list[tuple[SourceFile, str]] = []
+    same: list[SourceFile] = []
     for file in files:
-        stamp = _stamp(file.path)
-        row = there.get(_real(file.path))
-        if row is None:
-            file = _renamed(file, names)
-            names.add(file.name)
+        row = there.get(os.path.realpath(file.path))
+        named = named_apart(file, names) if row is None else replace(file, name=row.name)
+        try:
+            stamp = stamp_of(file.path)
+        except OSError:  # it is gone since; reading it tells
+            stamp = ""
+        if row is not None and row.stamp == stamp:
+            same.append(named)
         else:
-            file = replace(file, name=row.name)
-            if row.stamp == stamp:
-                faceset.describe(file.name, file.person, file.consent, file.source, file.licence)
-                continue
-        wanted.append((file, stamp))
+            wanted.append((named, stamp))
+    faceset.describe(same)
     done = len(files) - len(wanted)
     for number, (row, found) in enumerate(_read_all(wanted, settings, jobs), start=1):
         faceset.add(row, found)
@@ -137,28 +138,6 @@ def view_crop(crop: CropSpec) -> CropSpec:
     return CropSpec(
         size_px=VIEW_PX, margin=crop.margin + VIEW_MARGIN, offset_y=crop.offset_y, colour="rgb", normalisation="none"
     )
-
-
-def _renamed(file: SourceFile, names: Set[str]) -> SourceFile:
-    """Return the file with a name that no other of the set has."""
-    name, number = file.name, 2
-    while name in names:
-        name, number = f"{file.name} ({number})", number + 1
-    return replace(file, name=name)
-
-
-def _real(path: Path) -> str:
-    """Return what is the same for all names of one file."""
-    return os.path.realpath(path)
-
-
-def _stamp(path: Path) -> str:
-    """Return by what it is told whether a file has changed: its size and the time of its last change."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ""
-    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _read_all(
@@ -267,10 +246,7 @@ def _found(file: SourceFile, image_rgb: ImageArray, face: Face, time_s: float | 
     view = b""
     if not why:
         picture = cut(image_rgb, face, view_crop(_settings.crop))
-        _, encoded = cv2.imencode(
-            ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, VIEW_QUALITY]
-        )
-        view = encoded.tobytes()
+        view = encode_jpeg(picture, quality=VIEW_QUALITY)
     x0, y0, x1, y1 = (float(value) for value in face.box_xyxy)
     # The same pixels of the same file have the same key whenever the set is built: labels find their faces again.
     named = f"{file.name}|{time_s}|{x0:.1f} {y0:.1f}|".encode()

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mien.data.gathering import SourceFile
 from mien.data.quality import Quality
 from mien.errors import DataError, InputError, OutputError
 from mien.files import make_folder, write_text
 from mien.spec import CropSpec
 from mien.types import ImageArray
 
-__all__ = ["DUPLICATE", "UNFINISHED", "FaceRow", "FaceSet", "FileRow", "FoundFace", "is_faceset"]
+__all__ = ["DUPLICATE", "UNFINISHED", "FaceRow", "FaceSet", "FileRow", "FoundFace", "is_faceset", "stamp_of"]
 
 SET_NAME = "set.sqlite"
 VIEWS_NAME = "faces"
@@ -172,16 +173,15 @@ class FaceSet:
         for gone in before.keys() - {face.key for face in found if face.view}:
             self.view(gone).unlink(missing_ok=True)
 
-    def describe(
-        self, name: str, person: str | None, consent: str | None, source: str | None, licence: str | None
-    ) -> None:
-        """Set what is said of a file, where something is said now; what was said before and is not now stays."""
-        if any((person, consent, source, licence)):
+    def describe(self, files: Sequence[SourceFile]) -> None:
+        """Set what is said of files, where something is said now; what was said before and is not now stays."""
+        said = [(file.person, file.consent, file.source, file.licence, file.name) for file in files]
+        if said := [row for row in said if any(row[:-1])]:
             with self._writing() as database:
-                database.execute(
+                database.executemany(
                     "update files set person = coalesce(?, person), consent = coalesce(?, consent),"
                     " source = coalesce(?, source), licence = coalesce(?, licence) where name = ?",
-                    (person, consent, source, licence, name),
+                    said,
                 )
 
     def files(self) -> list[FileRow]:
@@ -210,15 +210,15 @@ class FaceSet:
     def crops(self, keys: Sequence[str]) -> ImageArray:
         """Return the crops (N, S, S) or (N, S, S, 3) of these faces.  DataError where one is not in the set."""
         crops = np.zeros((len(keys), *self.crop.shape), np.uint8)
-        place = {key: index for index, key in enumerate(keys)}
-        found = 0
+        missing = 0
         with self._reading() as database:
-            for key, pixels in database.execute("select key, crop from faces"):
-                if key in place:
-                    crops[place[key]] = np.frombuffer(pixels, np.uint8).reshape(self.crop.shape)
-                    found += 1
-        if found != len(place):
-            raise DataError(f"{self.folder}: {len(place) - found:,} faces are not in the set")
+            for crop, key in zip(crops, keys, strict=True):
+                if row := database.execute("select crop from faces where key = ?", (key,)).fetchone():
+                    crop[:] = np.frombuffer(row[0], np.uint8).reshape(self.crop.shape)
+                else:
+                    missing += 1
+        if missing:
+            raise DataError(f"{self.folder}: {missing:,} faces are not in the set")
         return crops
 
     def view(self, key: str) -> Path:
@@ -294,6 +294,12 @@ class FaceSet:
                 yield database
         except sqlite3.Error as error:
             raise DataError(f"{path}: the set cannot be read ({error}); build it again in a new folder") from error
+
+
+def stamp_of(path: Path) -> str:
+    """Return by what a set knows a file again: its size and the time of its last change.  OSError where it is gone."""
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def is_faceset(folder: Path) -> bool:

@@ -14,7 +14,7 @@ from mien.files import printable
 from mien.media import find_files, image_suffixes
 from mien.video import VIDEO_SUFFIXES
 
-__all__ = ["KNOWN", "SourceFile", "gather_files"]
+__all__ = ["KNOWN", "SourceFile", "gather_files", "named_apart"]
 
 #: What a list of files may tell of each, beside its path in the column `file`.
 KNOWN = ("person", "consent", "source", "licence")
@@ -61,7 +61,8 @@ def gather_files(sources: Iterable[Path]) -> tuple[list[SourceFile], list[str]]:
             files[key] = replace(item, name=known.name) if known and said else known or item
         if not found:
             raise DataError(f"{source}: neither photographs nor videos in it")
-    return _named_apart(list(files.values())), problems
+    taken: set[str] = set()
+    return [named_apart(file, taken) for file in files.values()], problems
 
 
 def _of(source: Path) -> Iterator[SourceFile | str]:
@@ -94,14 +95,10 @@ def _listed(path: Path) -> Iterator[SourceFile | str]:
         yield SourceFile(file, printable(Path(top.name) / record["file"]), **told)
 
 
-def _named_apart(files: list[SourceFile]) -> list[SourceFile]:
-    """Return the files with no two names alike: a later one gets a number."""
-    taken: set[str] = set()
-    apart = []
-    for file in files:
-        name, number = file.name, 2
-        while name in taken:
-            name, number = f"{file.name} ({number})", number + 1
-        taken.add(name)
-        apart.append(replace(file, name=name))
-    return apart
+def named_apart(file: SourceFile, taken: set[str]) -> SourceFile:
+    """Return the file with a free name, a number behind it where its own is taken; it is taken then."""
+    name, number = file.name, 2
+    while name in taken:
+        name, number = f"{file.name} ({number})", number + 1
+    taken.add(name)
+    return replace(file, name=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from mien.data.suggest import order
 from mien.types import FloatArray
 
 __all__ = ["shuffled", "unsure_first"]
@@ -23,7 +24,5 @@ def unsure_first(keys: Sequence[str], probabilities: FloatArray, annotator: str)
 
     probabilities: (N, number of labels), a row for each key.
     """
-    from mien.data.suggest import order  # here, as a plain order needs nothing of it
-
     seed = int.from_bytes(hashlib.sha256(annotator.encode()).digest()[:4])
     return [keys[index] for index in order(probabilities, seed=seed).tolist()]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mien.data import agreement_page
 from mien.data.agreement import measured_in_words
 from mien.data.annotate import LabelStore
 from mien.data.contact_sheet import CONTACT_SHEET_NAME, in_words
@@ -24,7 +25,6 @@ __all__ = ["write_set_datasheet"]
 
 LISTED = 200
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-AGREEMENT_NAME = "agreement.html"
 
 
 def write_set_datasheet(faceset: FaceSet, folder: Path | None = None) -> Path:
@@ -116,6 +116,6 @@ def _labels(folder: Path, found: dict[str, Any]) -> str:
     if not found["answers"]:
         return "<p>none yet</p>"
     parts = [table(rows), f"<p>Agreement: {html.escape(found['agreement'])}.</p>"]
-    if (folder / AGREEMENT_NAME).is_file():
-        parts.append(f'<p><a href="{AGREEMENT_NAME}">more of it</a>, as it was when last measured</p>')
+    if (folder / agreement_page.PAGE_NAME).is_file():
+        parts.append(f'<p><a href="{agreement_page.PAGE_NAME}">more of it</a>, as it was when last measured</p>')
     return "".join(parts)

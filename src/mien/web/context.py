@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
 
 import cv2
 import numpy as np
 
-from mien.data.faceset import FaceRow
+from mien.data.faceset import FaceRow, stamp_of
 from mien.errors import DataError, InputError
 from mien.media import read_image
 from mien.types import ImageArray
 
-__all__ = ["draw_context", "encode", "read_context", "stamp_of"]
+__all__ = ["draw_context", "read_context"]
 
 MAX_SIDE_PX = 1280
-JPEG_QUALITY = 85
 
 
 def read_context(face: FaceRow, stamp: str) -> ImageArray:
@@ -26,10 +24,10 @@ def read_context(face: FaceRow, stamp: str) -> ImageArray:
     does not name it, as names of files and folders may tell what somebody thought of the face.
     """
     try:
-        found = face.path.stat()
+        now = stamp_of(face.path)
     except (OSError, ValueError) as error:
         raise DataError("The picture that this face is from is no longer where it was.") from error
-    if stamp_of(found) != stamp:
+    if now != stamp:
         raise DataError("The picture that this face is from has changed since the set was built.")
     try:
         if face.time_s is None:
@@ -52,14 +50,3 @@ def draw_context(image_rgb: ImageArray, box_xyxy: tuple[float, float, float, flo
     for grow, colour in ((thick, (0, 0, 0)), (0, (255, 255, 255))):
         cv2.rectangle(picture, (x0 - grow, y0 - grow), (x1 + grow, y1 + grow), colour, thick)
     return picture.astype(np.uint8, copy=False)
-
-
-def encode(image_rgb: ImageArray) -> bytes:
-    """Return a picture as the bytes of a JPEG file, which say nothing of where it is from."""
-    encoded = cv2.imencode(".jpg", image_rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    return bytes(encoded)
-
-
-def stamp_of(found: os.stat_result) -> str:
-    """Return what a set notes of a file, to know it again."""
-    return f"{found.st_size} {found.st_mtime_ns}"

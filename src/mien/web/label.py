@@ -22,13 +22,15 @@ from starlette.requests import Request
 from mien.data.annotate import LabelStore
 from mien.data.faceset import SET_NAME, FaceRow, FaceSet
 from mien.errors import DataError, LabelError, OutputError
+from mien.media import encode_jpeg
 from mien.web.access import Access
-from mien.web.context import draw_context, encode, read_context
+from mien.web.context import draw_context, read_context
 
 __all__ = ["Order", "create_app"]
 
 log = logging.getLogger(__name__)
 
+CONTEXT_QUALITY = 85  # of JPEG
 STATIC = Path(__file__).parent / "static"
 Order = Callable[[Sequence[str], str], list[str]]  # (keys, annotator) -> the keys as this annotator sees them
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -181,7 +183,9 @@ def _add_pictures(app: FastAPI, faceset: FaceSet, faces: _Faces) -> None:
             whole = read_context(face, faces.stamp(face))
         except DataError as error:
             raise HTTPException(404, str(error)) from error
-        return Response(encode(draw_context(whole, face.box_xyxy)), media_type="image/jpeg")
+        return Response(
+            encode_jpeg(draw_context(whole, face.box_xyxy), quality=CONTEXT_QUALITY), media_type="image/jpeg"
+        )
 
 
 def _check_known(name: str, known: frozenset[str]) -> None:
