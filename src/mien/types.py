@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BoolArray", "Face", "FloatArray", "ImageArray", "IntArray", "Reading"]
+__all__ = ["BoolArray", "Face", "FloatArray", "FrameReading", "ImageArray", "IntArray", "Reading"]
 
 ImageArray = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
@@ -31,6 +31,7 @@ class Reading:
 
     face: Face
     probabilities: dict[str, float]  # label -> probability, in the model's label order; they sum to 1
+    track: int | None = None  # which person of a video, from 1; None: a picture
 
     @property
     def expression(self) -> str:
@@ -41,3 +42,12 @@ class Reading:
     def confidence(self) -> float:
         """Return the largest probability."""
         return max(self.probabilities.values())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameReading:
+    """The expressions of all faces in one frame of a video."""
+
+    number: int  # of the frame in the video, from 0
+    time_s: float  # since the video's first frame
+    readings: list[Reading]  # the largest face first, each with its track

@@ -33,6 +33,7 @@ class Frame:
 
     time_s: float  # since the video's first frame
     image_rgb: ImageArray  # (H, W, 3), turned upright
+    number: int  # of the frame in the video, from 0; those in between count
 
 
 def frames(path: str | Path, *, every_s: float = 0.0) -> Iterator[Frame]:
@@ -45,13 +46,12 @@ def frames(path: str | Path, *, every_s: float = 0.0) -> Iterator[Frame]:
     with _opened(path) as (container, stream):
         start = math.nan
         last = wanted = 0.0
-        for frame in container.decode(stream):
-            if frame.pts is None:
-                continue
+        timed = (frame for frame in container.decode(stream) if frame.pts is not None)
+        for number, frame in enumerate(timed):
             start = frame.time if math.isnan(start) else start
             last = frame.time - start
             if last + 1e-6 >= wanted:
-                yield Frame(last, _upright(frame))
+                yield Frame(last, _upright(frame), number)
                 while every_s and wanted <= last + 1e-6:
                     wanted += every_s
         if math.isnan(start):
