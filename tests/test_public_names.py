@@ -29,6 +29,7 @@ def test_the_public_names_are_these_and_sorted() -> None:
         "InputError",
         "LabelError",
         "MienError",
+        "Mixture",
         "ModelError",
         "ModelSpec",
         "OutputError",

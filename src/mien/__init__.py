@@ -11,6 +11,7 @@ from mien.errors import (
     OutputError,
     RecipeError,
 )
+from mien.mixture import Mixture
 from mien.recognize import Recognizer
 from mien.spec import CropSpec, ModelSpec
 from mien.types import Face, Reading
@@ -26,6 +27,7 @@ __all__ = [
     "InputError",
     "LabelError",
     "MienError",
+    "Mixture",
     "ModelError",
     "ModelSpec",
     "OutputError",

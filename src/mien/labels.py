@@ -6,7 +6,7 @@ import reprlib
 
 from mien.errors import LabelError
 
-__all__ = ["FER2013", "FERPLUS", "FERPLUS_COLUMNS", "VOTES", "parse_label"]
+__all__ = ["COMPOUNDS", "FER2013", "FERPLUS", "FERPLUS_COLUMNS", "VOTES", "parse_label"]
 
 #: The seven expressions in the order of FER2013's emotion column; every model and table keeps it.
 FER2013: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -30,6 +30,24 @@ FERPLUS_COLUMNS: dict[str, str] = {
     "contempt": "contempt",
     "unknown": "unknown",
     "NF": "not a face",
+}
+
+#: What Du, Tao and Martinez 2014, "Compound facial expressions of emotion" (PNAS), call two expressions at once,
+#: whichever is the stronger.  They give no name to happy beside sad, fear or angry, and none to neutral or contempt;
+#: their "appalled", "hatred" and "awed" are the emotions of pairs that stand here already, shown otherwise.
+COMPOUNDS: dict[frozenset[str], str] = {
+    frozenset(("happy", "surprise")): "happily surprised",
+    frozenset(("happy", "disgust")): "happily disgusted",
+    frozenset(("sad", "fear")): "sadly fearful",
+    frozenset(("sad", "angry")): "sadly angry",
+    frozenset(("sad", "surprise")): "sadly surprised",
+    frozenset(("sad", "disgust")): "sadly disgusted",
+    frozenset(("fear", "angry")): "fearfully angry",
+    frozenset(("fear", "surprise")): "fearfully surprised",
+    frozenset(("fear", "disgust")): "fearfully disgusted",
+    frozenset(("angry", "surprise")): "angrily surprised",
+    frozenset(("angry", "disgust")): "angrily disgusted",
+    frozenset(("disgust", "surprise")): "disgustedly surprised",
 }
 
 _ALIASES = {

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.mixture import Mixture, mix
+
 __all__ = ["BoolArray", "Face", "FloatArray", "FrameReading", "ImageArray", "IntArray", "Reading"]
 
 ImageArray = NDArray[np.uint8]
@@ -42,6 +44,11 @@ class Reading:
     def confidence(self) -> float:
         """Return the largest probability."""
         return max(self.probabilities.values())
+
+    @property
+    def mixture(self) -> Mixture:
+        """Return what the face shows in words: one expression, a mixture of two, or "unsure"."""
+        return mix(self.probabilities)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
