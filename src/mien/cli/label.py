@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-import signal
-import socket
 import webbrowser
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.console import err, out, progress_bar
-from mien.errors import DataError, InputError, ModelError
-from mien.files import check_folder, printable
+from mien.cli.console import err, progress_bar
+from mien.cli.serving import DEFAULT_HOST, listen, run, tell_address
+from mien.errors import DataError, ModelError
+from mien.files import check_folder
 
 if TYPE_CHECKING:
     from mien.data.annotate import LabelStore
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["label"]
 
-DEFAULT_HOST = "127.0.0.1"
 CROPS_AT_ONCE = 256
 
 
@@ -68,7 +65,7 @@ def label(
     before = _count(store)
     own = is_loopback(host)
     token = token if own else token or make_token()
-    listening = _listen(host, port)
+    listening = listen(host, port)
     try:
         app = create_app(
             faceset, store, names, order=_order(faceset, model if suggest else None), token=token,
@@ -78,13 +75,11 @@ def label(
             app, access_log=False, log_config=None, log_level="error", lifespan="off", server_header=False,
             proxy_headers=False, ws="none", timeout_graceful_shutdown=3,
         )  # fmt: skip
-        address = _address(host, listening.getsockname()[1], token)
-        _tell(address, own=own, faces=faces, names=names)
+        err.print(f"{faces:,} faces for {', '.join(names)}; Ctrl-C ends", markup=False)
+        address = tell_address(listening, host, token, own=own, what="the faces")
         if open_browser:
             webbrowser.open(address)
-        signal.signal(signal.SIGTERM, _interrupt)
-        with suppress(KeyboardInterrupt):  # it is how one ends this
-            uvicorn.Server(config).run(sockets=[listening])
+        run(config, listening)
     finally:
         listening.close()
     _summarise(store, before, names, faces)
@@ -131,54 +126,6 @@ def _probabilities(faceset: FaceSet, keys: list[str], model: str) -> FloatArray:
     return np.concatenate(told)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; InputError where the port is taken or the host is not this machine's."""
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:
-        raise InputError(f"--host {printable(host)}: no address of this machine ({error})") from error
-    try:
-        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where REUSEADDR would let two listen at once
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(where)
-        listening.listen(128)
-    except OSError as error:
-        listening.close()
-        raise InputError(f"port {port} of {printable(host)} cannot be used ({error.strerror or error}); stop what uses"
-                         " it, or name another one with --port") from error  # fmt: skip
-    return listening
-
-
-def _address(host: str, port: int, token: str | None) -> str:
-    """Return the address at which a browser finds the page."""
-    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - every address of this machine, of which one is told
-        host = _outward_address()
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
-
-
-def _outward_address() -> str:
-    """Return this machine's address in its network, or else its name.  Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # an address of nobody (RFC 5737): it only has the system choose a way
-            return str(probe.getsockname()[0])
-        except OSError:
-            return socket.gethostname()
-
-
-def _tell(address: str, *, own: bool, faces: int, names: list[str]) -> None:
-    """Print where the page is and how it ends."""
-    err.print(f"{faces:,} faces for {', '.join(names)}; Ctrl-C ends", markup=False)
-    if not own:
-        err.print("whoever can read this network's traffic sees the faces and the token; use it in a network of yours")
-    out.print(address, markup=False, soft_wrap=True)
-    out.file.flush()
-
-
 def _count(store: LabelStore) -> Counter[str]:
     """Return how many faces each annotator has answered."""
     return Counter(answer.annotator for answer in store.answers())
@@ -189,8 +136,3 @@ def _summarise(store: LabelStore, before: Counter[str], names: list[str], faces:
     now = _count(store)
     told = "; ".join(f"{name}: {now[name]:,} answers ({now[name] - before[name]:+,})" for name in names)
     err.print(f"{told}; of {faces:,} faces", markup=False)
-
-
-def _interrupt(_signal: int, _frame: object) -> NoReturn:
-    """End as Ctrl-C does."""
-    raise KeyboardInterrupt

@@ -6,6 +6,7 @@ import hmac
 import ipaddress
 import re
 import secrets
+from collections.abc import Callable
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,70 +20,108 @@ __all__ = ["COOKIE", "Access", "check_token", "is_loopback", "make_token"]
 
 COOKIE = "mien_token"
 COOKIE_S = 30 * 24 * 3600  # a phone that has been put away for a while need not be given the address again
-MAX_BODY = 4096  # bytes; an answer has some two hundred
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADERS = {
     "Cache-Control": "private, no-store",  # faces of people: no proxy and no disk keeps them
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; object-src 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; object-src 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+Check = Callable[[Headers], tuple[int, str] | None]
+Refuse = Callable[[int, str], Response]
+
+
+def _plain(status: int, sentence: str) -> Response:
+    """Return a refusal as plain text."""
+    return PlainTextResponse(sentence, status)
 
 
 class Access:
     """What every request goes through, and what every response is given."""
 
-    def __init__(self, app: ASGIApp, *, token: str | None, names: frozenset[str] | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str | None,
+        names: frozenset[str] | None,
+        check: Check | None = None,
+        refuse: Refuse = _plain,
+        open_paths: frozenset[str] = frozenset(),
+    ) -> None:
         """Stand before an app.
 
-        token: without it, in a cookie or once in the address, nothing is served; None: nobody needs one.
+        token: without it, in a cookie, as `Authorization: Bearer` or once in the address, nothing is served; None:
+        nobody needs one.  open_paths: served without it all the same.
         names: host names that a request may ask for, so that no other site's name can be pointed here; None: any.
+        check: looks at the headers of a request that changes something; the status and sentence of a refusal, or None.
+        refuse: makes the response of a status and a sentence.
         """
         self._app = app
         self._token = token
         self._names = names
+        self._check = check
+        self._refuse = refuse
+        self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve, or refuse, one request."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
             return
         refused = self._refusal(scope)
 
         async def send_guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
+        if refused is not None and scope["type"] == "websocket":
+            await receive()  # the request to connect, which the refusal answers
         await (refused or self._app)(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope) -> Response | None:
         """Return the response to a request that goes no further."""
         headers = Headers(scope=scope)
         if self._names is not None and _host_name(headers.get("host", "")) not in self._names:
-            return PlainTextResponse("This page is not served under that name.", 421)
-        if self._token is not None and (response := self._without_token(scope, headers, self._token)):
+            return self._refuse(421, "This page is not served under that name.")
+        needs_token = self._token is not None and scope["path"] not in self._open_paths
+        if needs_token and (response := self._without_token(scope, headers, self._token or "")):
             return response
-        if scope["method"] not in ("GET", "HEAD"):
-            return _foreign(headers)
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+            return None
+        if _is_foreign(headers):
+            return self._refuse(403, "This comes from another site.")
+        if self._check is not None and scope["type"] == "http" and (refused := self._check(headers)):
+            return self._refuse(*refused)
         return None
 
     def _without_token(self, scope: Scope, headers: Headers, token: str) -> Response | None:
-        """Return the response to a request that does not carry the token in its cookie."""
+        """Return the response to a request that carries the token neither in its cookie nor in its headers."""
         cookie = f"{COOKIE}_{(scope.get('server') or ('', 0))[1]}"  # browsers share cookies between ports
         asked = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = dict(asked).get("token")
-        if scope["method"] == "GET" and given is not None and _same(given, token):
+        if scope["type"] == "websocket" and given is not None and _same(given, token):
+            return None
+        if scope["type"] == "http" and scope["method"] == "GET" and given is not None and _same(given, token):
             rest = urlencode([(key, value) for key, value in asked if key != "token"])
             place = "/" + quote(scope["path"].lstrip("/")) + (f"?{rest}" if rest else "")
             response = _go(place, from_elsewhere=headers.get("sec-fetch-site") == "cross-site")
             response.set_cookie(cookie, token, max_age=COOKIE_S, httponly=True, samesite="strict")
             return response
+        kind, _, bearer = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and _same(bearer.strip(), token):
+            return None
         if _same(cookie_parser(headers.get("cookie", "")).get(cookie, ""), token):
             return None
-        return PlainTextResponse("Open the address that mien printed, with its token.", 401)
+        response = self._refuse(401, "Open the address that mien printed, with its token.")
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response
 
 
 def make_token() -> str:
@@ -122,21 +161,12 @@ def _go(place: str, *, from_elsewhere: bool) -> Response:
     return HTMLResponse(f'<!doctype html><meta http-equiv="refresh" content="0;url={place.replace("&", "&amp;")}">')
 
 
-def _foreign(headers: Headers) -> Response | None:
-    """Return the refusal of a request to change something that another site's page has sent, or may have."""
+def _is_foreign(headers: Headers) -> bool:
+    """Return whether another site's page has sent a request, or may have."""
     origin = headers.get("origin")
     if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
-        return PlainTextResponse("This comes from another site.", 403)
-    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        return PlainTextResponse("This comes from another site.", 403)
-    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        return PlainTextResponse("Answers are sent as application/json.", 415)
-    length = headers.get("content-length", "")
-    if not length.isascii() or not length.isdigit():
-        return PlainTextResponse("The length of an answer must be told.", 411)
-    if int(length) > MAX_BODY:
-        return PlainTextResponse("That is too long for an answer.", 413)
-    return None
+        return True
+    return headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
 
 
 def _host_name(host: str) -> str:

@@ -16,6 +16,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict, StringConstraints
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import Request
 
@@ -30,6 +31,7 @@ __all__ = ["Order", "create_app"]
 
 log = logging.getLogger(__name__)
 
+MAX_BODY = 4096  # bytes; an answer has some two hundred
 CONTEXT_QUALITY = 85  # of JPEG
 STATIC = Path(__file__).parent / "static"
 Order = Callable[[Sequence[str], str], list[str]]  # (keys, annotator) -> the keys as this annotator sees them
@@ -96,7 +98,7 @@ def create_app(
     order: in which each annotator sees the faces.  token, names: see `web.access.Access`.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.add_middleware(Access, token=token, names=names)
+    app.add_middleware(Access, token=token, names=names, check=_check_answer)
     _tell_errors_plainly(app)
     faces = _Faces(faceset)
     _add_pages(app, annotators)
@@ -186,6 +188,16 @@ def _add_pictures(app: FastAPI, faceset: FaceSet, faces: _Faces) -> None:
         return Response(
             encode_jpeg(draw_context(whole, face.box_xyxy), quality=CONTEXT_QUALITY), media_type="image/jpeg"
         )
+
+
+def _check_answer(headers: Headers) -> tuple[int, str] | None:
+    """Return the status and sentence that refuse what no page of ours sends."""
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return 415, "Answers are sent as application/json."
+    length = headers.get("content-length", "")
+    if not length.isascii() or not length.isdigit():
+        return 411, "The length of an answer must be told."
+    return (413, "That is too long for an answer.") if int(length) > MAX_BODY else None
 
 
 def _check_known(name: str, known: frozenset[str]) -> None:
