@@ -49,30 +49,32 @@ _UPRIGHT = {
 }
 
 
-def read_image(source: str | Path | bytes | bytearray | memoryview | ImageArray) -> ImageArray:
+def read_image(
+    source: str | Path | bytes | bytearray | memoryview | ImageArray, *, max_pixels: int = MAX_PIXELS
+) -> ImageArray:
     """Return a picture as RGB uint8 (H, W, 3), turned upright by its EXIF orientation.
 
     source: a path, the bytes of a file, or an array that is RGB uint8 already.  Transparent pixels are laid on white,
     16 bits are brought to 8, CMYK and palettes to RGB; of an animation the first frame is taken.
-    Raises ImageError where it is missing, empty, truncated, no picture, or declares more than MAX_PIXELS.
+    Raises ImageError where it is missing, empty, truncated, no picture, or declares more than max_pixels.
     """
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
             raise ImageError(f"expected an RGB array (H, W, 3) of uint8; got {source.shape} of {source.dtype}")
         return source
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _read(io.BytesIO(source), "picture")
+        return _read(io.BytesIO(source), "picture", max_pixels)
     if not isinstance(source, (str, Path)):
         raise ImageError(f"expected a path, the bytes of a picture or an RGB array; got {type(source).__name__}")
     name = printable(source)
     try:
         with Path(source).open("rb") as file:  # of a pipe all is read: decoders go back and forth
-            return _read(file if file.seekable() else io.BytesIO(file.read()), name)
+            return _read(file if file.seekable() else io.BytesIO(file.read()), name, max_pixels)
     except (OSError, ValueError) as error:
         raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
-def _read(file: IO[bytes], name: str) -> ImageArray:
+def _read(file: IO[bytes], name: str, max_pixels: int) -> ImageArray:
     """Return the picture of an open file; ImageError, which begins with the name, where there is none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow warns of (size, odd metadata) is checked here or harmless
@@ -80,20 +82,20 @@ def _read(file: IO[bytes], name: str) -> ImageArray:
             if not file.read(1):
                 raise ImageError(f"{name}: the file is empty; expected a picture")
             file.seek(0)
-            return _decode(file, name)
+            return _decode(file, name, max_pixels)
         except UnidentifiedImageError as error:
             raise ImageError(f"{name}: not a picture that Pillow can decode") from error
         except Image.DecompressionBombError as error:  # Pillow's own limit lies above this one
-            raise ImageError(f"{name}: more than {MAX_PIXELS:,} pixels; make it smaller") from error
+            raise ImageError(f"{name}: more than {max_pixels:,} pixels; make it smaller") from error
         except _DECODING_ERRORS as error:
             raise ImageError(f"{name}: damaged or truncated ({error}); expected a whole picture") from error
 
 
-def _decode(file: IO[bytes], name: str) -> ImageArray:
+def _decode(file: IO[bytes], name: str, max_pixels: int) -> ImageArray:
     """Return the decoded picture, its size checked before its pixels are."""
     with Image.open(file, formats=_decoded_formats()) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ImageError(f"{name}: {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}; make it smaller")
+        if image.width * image.height > max_pixels:
+            raise ImageError(f"{name}: {image.width}x{image.height} pixels, more than {max_pixels:,}; make it smaller")
         image.load()
         return np.array(_to_rgb(_upright(image, name)), np.uint8)
 

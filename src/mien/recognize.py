@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,10 @@ from mien.errors import ImageError, InputError
 from mien.faces.detect import Detector, make_detector
 from mien.media import read_image
 from mien.preprocess import preprocess
-from mien.types import Face, ImageArray, Reading
+from mien.types import Face, FloatArray, ImageArray, Reading
 from mien.weights import catalogue
 
-__all__ = ["Recognizer", "Source"]
+__all__ = ["Recognizer", "Source", "readings_of"]
 
 Source = str | Path | bytes | bytearray | memoryview | ImageArray
 
@@ -95,12 +95,16 @@ class Recognizer:
         if not found:
             return
         probabilities = self.classifier.predict(np.concatenate([crops for _, crops in found]))
-        labels = self.classifier.spec.labels
         start = 0
         for faces, _ in found:
             rows = probabilities[start : start + len(faces)]
             start += len(faces)
-            yield [
-                Reading(face, dict(zip(labels, row.tolist(), strict=True)))
-                for face, row in zip(faces, rows, strict=True)
-            ]
+            yield readings_of(faces, rows, self.classifier.spec.labels)
+
+
+def readings_of(faces: Sequence[Face], probabilities: FloatArray, labels: Sequence[str]) -> list[Reading]:
+    """Return a reading for each face; probabilities: (N, number of labels), a row a face."""
+    return [
+        Reading(face, dict(zip(labels, row.tolist(), strict=True)))
+        for face, row in zip(faces, probabilities, strict=True)
+    ]
