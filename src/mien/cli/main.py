@@ -21,7 +21,7 @@ __all__ = ["app", "main"]
 
 #: Modules that only an extra brings.
 _EXTRAS = dict.fromkeys(
-    ("torch", "onnx", "onnxscript", "matplotlib", "scipy", "optuna", "filelock", "jinja2", "skimage", "sklearn"),
+    ("torch", "onnx", "onnxscript", "matplotlib", "optuna", "jinja2", "skimage", "sklearn"),
     "train",
 ) | dict.fromkeys(("fastapi", "pydantic", "starlette", "uvicorn"), "serve")
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mien.errors import InputError, ModelError
 from mien.types import Face, FloatArray, ImageArray
 
-__all__ = ["DETECTORS", "Detector", "DlibDetector", "WholePicture", "YuNetDetector", "make_detector"]
+__all__ = ["DETECTORS", "Detector", "DlibDetector", "WholePicture", "YuNetDetector", "make_detector", "overlap"]
 
 #: How the command line names a detector.
 DETECTORS = "dlib, none, yunet:FILE"
@@ -48,10 +48,19 @@ class DlibDetector:
     LOOKS_PX = (90.0, 94.2, 98.6, 103.2)  # sizes of the face in the second look: quarters of a step of a fifth
     SURROUNDINGS = 0.6  # of the box, on each side, in the second look
 
-    def __init__(self, *, min_face_px: float | None = None) -> None:
-        """Load the detector; min_face_px: the smallest face to look for, in pixels of the picture (None: as fits)."""
+    def __init__(self, *, min_face_px: float | None = None, working_pixels: int = WORKING_PIXELS) -> None:
+        """Load the detector.
+
+        min_face_px: the smallest face to look for, in pixels of the picture; None: pictures are brought to about
+        working_pixels.
+        """
         self._detector = dlib.get_frontal_face_detector()
         self._min_face_px = min_face_px
+        self._working_pixels = working_pixels
+
+    def at_most(self, working_pixels: int) -> DlibDetector:
+        """Return a detector that takes less time, and sees no small faces where no smallest face was asked for."""
+        return DlibDetector(min_face_px=self._min_face_px, working_pixels=working_pixels)
 
     def __call__(self, image_rgb: ImageArray) -> list[Face]:
         """Return the faces, the largest first.  A box is about as wide as the face and reaches from brow to chin.
@@ -86,8 +95,8 @@ class DlibDetector:
             seen = [
                 (b / scale + (x0, y0, x0, y0), s) for b, s in self._run(_resized(patch, scale), self.SCAN_THRESHOLD)
             ]
-            found, score = max(seen, key=lambda one: _overlap(one[0], box), default=(box, self.SCAN_THRESHOLD))
-            if _overlap(found, box) < 0.4:
+            found, score = max(seen, key=lambda one: overlap(one[0], box), default=(box, self.SCAN_THRESHOLD))
+            if overlap(found, box) < 0.4:
                 found, score = box, self.SCAN_THRESHOLD
             boxes.append(found)
             scores.append(score)
@@ -98,8 +107,8 @@ class DlibDetector:
         pixels = height * width
         if self._min_face_px is not None:
             return min(self.FACE_PX / self._min_face_px, math.sqrt(self.LARGEST_PIXELS / pixels))
-        wanted = min(self.MOST_ENLARGED, math.sqrt(self.WORKING_PIXELS / pixels))
-        return max(wanted, min(self.SMALL_SIDE_PX / max(height, width), math.sqrt(self.WORKING_PIXELS / pixels)))
+        affordable = math.sqrt(self._working_pixels / pixels)
+        return max(min(self.MOST_ENLARGED, affordable), min(self.SMALL_SIDE_PX / max(height, width), affordable))
 
 
 class YuNetDetector:
@@ -226,7 +235,7 @@ def _resized(grey: ImageArray, scale: float) -> ImageArray:
     return cv2.resize(grey, size, interpolation=how).astype(np.uint8, copy=False)
 
 
-def _overlap(first: FloatArray, second: FloatArray) -> float:
+def overlap(first: FloatArray, second: FloatArray) -> float:
     """Return the intersection over the union of two boxes (4,)."""
     shared = float(np.prod(np.clip(np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]), 0, None)))
     return shared / (float(np.prod(first[2:] - first[:2])) + float(np.prod(second[2:] - second[:2])) - shared)
@@ -236,7 +245,7 @@ def _distinct(faces: list[Face]) -> list[Face]:
     """Return the faces without those that overlap a better one by half: two candidates may lead to one face."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: face.score, reverse=True):
-        if all(_overlap(face.box_xyxy, other.box_xyxy) < 0.5 for other in kept):
+        if all(overlap(face.box_xyxy, other.box_xyxy) < 0.5 for other in kept):
             kept.append(face)
     return kept
 

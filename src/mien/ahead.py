@@ -1,0 +1,58 @@
+"""An iterable worked off in a thread of its own, a few items ahead of who takes them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Iterable
+from typing import TypeVar
+
+__all__ = ["ahead"]
+
+Item = TypeVar("Item")
+_END = object()
+_LOOK_S = 0.1  # how often a thread that waits looks whether it is still wanted
+
+
+def ahead(items: Iterable[Item], *, depth: int) -> Generator[Item]:
+    """Yield the items of an iterable, which is iterated in a thread; what it raises is raised here, in its place.
+
+    depth: how many items may wait.  Where the iterator is closed early, the thread ends at its next item.
+    """
+    waiting: queue.Queue[object] = queue.Queue(depth)
+    unwanted = threading.Event()
+    failure: list[BaseException] = []
+
+    def put(item: object) -> bool:
+        while not unwanted.is_set():
+            try:
+                waiting.put(item, timeout=_LOOK_S)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        iterator = iter(items)
+        try:
+            for item in iterator:
+                if not put(item):
+                    break
+        except BaseException as error:
+            failure.append(error)
+        finally:
+            close = getattr(iterator, "close", None)  # in the thread that ran it, as what it holds may want
+            if close is not None:
+                close()
+        put(_END)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while (item := waiting.get()) is not _END:
+            yield item  # type: ignore[misc]
+        if failure:
+            raise failure[0]
+    finally:
+        unwanted.set()
+        thread.join()

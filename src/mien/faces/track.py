@@ -1,0 +1,265 @@
+"""Faces through time: which face of a frame is whose, over motion, crossings and short losses, but never over a cut.
+
+A face is looked for every so often and followed by optical flow in between.  Detections are given to tracks by place
+and look together, by the assignment of least cost.  A face whose look breaks off (something passes before it) is
+hidden: it is thought to move on as it did, gives no reading, and is taken up again where a detection fits.
+Sources: Zhang et al. 2022, "ByteTrack"; Cao et al. 2023, "Observation-Centric SORT", for motion kept over a loss;
+Wojke et al. 2017, "Simple Online and Realtime Tracking with a Deep Association Metric", for place and look together.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from mien.faces.appearance import likeness, look_of
+from mien.faces.cuts import CutFinder
+from mien.faces.detect import Detector, overlap
+from mien.faces.motion import Motion, follow, small_grey
+from mien.faces.tracked import Track, Tracked, pack_track, unpack_track
+from mien.types import Face, FloatArray, ImageArray
+
+__all__ = ["DETECT_EVERY_S", "Tracker"]
+
+DETECT_EVERY_S = 0.24  # six frames of 25 a second
+MISSES = 3  # detections in a row that do not see a face which flow still follows: then it is hidden
+HIDDEN_S = 2.0  # a face may be away so long and still be the same
+LEAST_LIKENESS = 0.5  # of a face with what it looked like: below it something else is there
+TAKEN_UP_LIKENESS = 0.6  # for a hidden face to be taken up again away from where it is thought to be
+CROWDED = 0.15  # overlap with another face, from which on a face's look is not learned
+SAME_PLACE = 0.5  # overlap of two tracks, from which on they are on one face
+LEARNED = 0.2  # of the look, and of the velocity, at each time
+CORRECTED = 0.6  # of the way from where flow has a face to where it was found
+NEVER = 1e6  # the cost of what may not be
+
+
+class Tracker:
+    """Follows the faces of one video, frame by frame."""
+
+    def __init__(self, detector: Detector, *, detect_every_s: float = DETECT_EVERY_S) -> None:
+        """Follow what a detector finds, which is asked every so many seconds, or at each frame where they are fewer."""
+        self._detector = detector
+        self._every_s = detect_every_s
+        self._cuts = CutFinder()
+        self._tracks: list[Track] = []
+        self._grey: ImageArray | None = None
+        self._time_s = self._detected_s = -math.inf
+        self._shape: tuple[int, ...] = ()
+        self._next_key = self._persons = 0
+        self._decided: dict[int, int | None] = {}
+
+    def step(self, image_rgb: ImageArray, time_s: float) -> list[Tracked]:
+        """Return the faces of the next frame, the largest first, with those that one detection alone has seen so far.
+
+        image_rgb: (H, W, 3).  time_s: later than at the step before.
+        """
+        grey, scale = small_grey(image_rgb)
+        if self._cuts(image_rgb) or image_rgb.shape != self._shape:
+            self.end()
+        self._shape = image_rgb.shape
+        self._move(grey, scale, time_s)
+        self._check_looks(image_rgb)
+        if time_s >= self._detected_s + self._every_s - 1e-3 or any(track.face.framed for track in self._tracks):
+            self._detect(image_rgb, time_s)
+        self._grey, self._time_s = grey, time_s
+        self._tracks = [track for track in self._tracks if time_s - track.seen_s <= HIDDEN_S or not track.hidden]
+        shown = [track for track in self._tracks if not track.hidden and self._inside(track)]
+        return [Tracked(track.key, track.face) for track in sorted(shown, key=lambda track: -track.side)]
+
+    def decisions(self) -> dict[int, int | None]:
+        """Return what has been decided since this was last asked: keys to persons, from 1 as they come; None: no face.
+
+        A key is undecided while one detection alone has seen the face: the next one confirms or refutes it.
+        """
+        decided, self._decided = self._decided, {}
+        return decided
+
+    def end(self) -> None:
+        """Take those for faces that are still undecided: no more frames come, or another shot begins."""
+        for track in self._tracks:
+            if track.tentative:
+                self._confirm(track)
+        self._tracks, self._grey, self._detected_s = [], None, -math.inf
+
+    def _confirm(self, track: Track) -> None:
+        """Make a track the next person."""
+        track.tentative = False
+        self._persons += 1
+        self._decided[track.key] = self._persons
+
+    def _move(self, grey: ImageArray, scale: float, time_s: float) -> None:
+        """Move all faces to where they are now: by flow, or where that does not tell, as they moved before."""
+        seen = [track for track in self._tracks if not track.hidden]
+        motions: Sequence[Motion | None] = [None] * len(seen)
+        if self._grey is not None:
+            motions = follow(self._grey, grey, [track.face.box_xyxy for track in seen], scale=scale)
+        elapsed = time_s - self._time_s
+        for track, motion in zip(seen, motions, strict=True):
+            if motion is None:
+                self._coast(track, elapsed)
+                continue
+            before = _centre(track.face.box_xyxy)
+            track.face = _moved(track.face, motion)
+            if elapsed > 0 and not self._crowded(track):
+                velocity = (_centre(track.face.box_xyxy) - before) / elapsed
+                track.velocity += np.float32(LEARNED) * (velocity - track.velocity)
+            track.seen_s = time_s
+        for track in self._tracks:
+            if track.hidden:
+                self._coast(track, elapsed)
+
+    @staticmethod
+    def _coast(track: Track, elapsed_s: float) -> None:
+        """Move a face on as it moved before."""
+        shift = np.eye(2, 3)
+        shift[:, 2] = track.velocity * elapsed_s
+        track.face = _moved(track.face, Motion(shift))
+
+    def _check_looks(self, image_rgb: ImageArray) -> None:
+        """Hide the faces that no longer look as they did, and learn how the others look now."""
+        for track in self._tracks:
+            if track.hidden or track.face.framed:
+                continue
+            now = look_of(image_rgb, track.face.box_xyxy)
+            if likeness(track.look, now) < LEAST_LIKENESS:
+                track.hidden = True
+            elif not self._crowded(track):
+                track.look = _mixed(track.look, now)
+        visible = [track for track in self._tracks if not track.hidden and not track.face.framed]
+        for index, track in enumerate(visible):
+            for other in visible[:index]:
+                if overlap(track.face.box_xyxy, other.face.box_xyxy) > SAME_PLACE and not other.hidden:
+                    looks = [likeness(one.look, look_of(image_rgb, one.face.box_xyxy)) for one in (track, other)]
+                    (track if looks[0] < looks[1] else other).hidden = True
+
+    def _crowded(self, track: Track) -> bool:
+        """Return whether another face is so close that it may be taken for this one."""
+        return any(
+            other is not track and overlap(track.face.box_xyxy, other.face.box_xyxy) > CROWDED for other in self._tracks
+        )
+
+    def _detect(self, image_rgb: ImageArray, time_s: float) -> None:
+        """Look for faces, and give each to the track that it fits."""
+        self._detected_s = time_s
+        faces = self._detector(image_rgb)
+        looks = [look_of(image_rgb, face.box_xyxy) for face in faces]
+        costs = np.array(
+            [
+                [_cost(track, face, look, time_s) for face, look in zip(faces, looks, strict=True)]
+                for track in self._tracks
+            ],
+            np.float64,
+        ).reshape(len(self._tracks), len(faces))
+        pairs = [(row, column) for row, column in zip(*linear_sum_assignment(costs), strict=True)
+                 if costs[row, column] < NEVER]  # fmt: skip
+        for row, column in pairs:
+            self._take(self._tracks[row], faces[column], looks[column], time_s)
+        given = {row for row, _ in pairs}
+        for row, track in enumerate(self._tracks):
+            if row not in given and not track.hidden:
+                track.misses += 1
+                track.hidden = track.misses >= MISSES
+        refuted = [track for row, track in enumerate(self._tracks) if row not in given and track.tentative]
+        self._decided.update((track.key, None) for track in refuted)
+        self._tracks = [track for track in self._tracks if track not in refuted]
+        for column in sorted(set(range(len(faces))) - {column for _, column in pairs}):
+            self._tracks.append(Track(self._next_key, faces[column], looks[column], time_s))
+            self._next_key += 1
+
+    def _take(self, track: Track, face: Face, look: FloatArray | None, time_s: float) -> None:
+        """Go on with a detection that is this track's face."""
+        if track.tentative:
+            self._confirm(track)
+        track.face = face if track.hidden or face.framed else _corrected(track.face, face)
+        track.hidden, track.misses, track.seen_s = False, 0, time_s
+        if not self._crowded(track):
+            track.look = _mixed(track.look, look)
+
+    def _inside(self, track: Track) -> bool:
+        """Return whether the middle of a face is in the picture."""
+        x, y = _centre(track.face.box_xyxy)
+        return bool(0 <= x < self._shape[1] and 0 <= y < self._shape[0])
+
+    def state(self) -> dict[str, Any]:
+        """Return all that `restore` needs, as JSON holds it: a tracker that goes on from there finds the same."""
+        grey = None
+        if self._grey is not None:
+            grey = [self._grey.shape, base64.b85encode(zlib.compress(self._grey.tobytes(), 1)).decode()]
+        return {
+            "cuts": self._cuts.state(), "tracks": [pack_track(track) for track in self._tracks], "grey": grey,
+            "time_s": _finite(self._time_s), "detected_s": _finite(self._detected_s), "shape": list(self._shape),
+            "next_key": self._next_key, "persons": self._persons,
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where another tracker stood."""
+        self._cuts.restore(state["cuts"])
+        self._tracks = [unpack_track(track) for track in state["tracks"]]
+        self._grey = None
+        if state["grey"] is not None:
+            shape, packed = state["grey"]
+            self._grey = np.frombuffer(zlib.decompress(base64.b85decode(packed)), np.uint8).reshape(shape)
+        self._time_s, self._detected_s = (
+            -math.inf if state[name] is None else float(state[name]) for name in ("time_s", "detected_s")
+        )
+        self._shape = tuple(state["shape"])
+        self._next_key, self._persons = state["next_key"], state["persons"]
+
+
+def _cost(track: Track, face: Face, look: FloatArray | None, time_s: float) -> float:
+    """Return what it costs to take a detection for a track's face; NEVER where it cannot be."""
+    place = overlap(track.face.box_xyxy, face.box_xyxy)
+    side = float((face.box_xyxy[2:] - face.box_xyxy[:2]).max())
+    distance = float(np.linalg.norm(_centre(face.box_xyxy) - _centre(track.face.box_xyxy))) / max(side, track.side)
+    alike = likeness(track.look, look)
+    if not 0.5 < side / track.side < 2.0:
+        return NEVER
+    if track.hidden:
+        away_s = time_s - track.seen_s
+        if alike < TAKEN_UP_LIKENESS or distance > 1.0 + 2.0 * away_s:
+            return NEVER
+        return 0.5 * min(distance, 1.0) + 2.0 * (1 - alike) + 0.2
+    if place < 0.2 and (distance > 1.0 or alike < TAKEN_UP_LIKENESS):
+        return NEVER
+    return 0.5 * (1 - place) + 2.0 * (1 - alike)
+
+
+def _centre(box_xyxy: FloatArray) -> FloatArray:
+    """Return the middle (2,) of a box."""
+    return (box_xyxy[:2] + box_xyxy[2:]) / np.float32(2)
+
+
+def _moved(face: Face, motion: Motion) -> Face:
+    """Return a face after a motion."""
+    landmarks = None if face.landmarks_px is None else motion.points(face.landmarks_px)
+    return replace(face, box_xyxy=motion.box(face.box_xyxy), landmarks_px=landmarks)
+
+
+def _corrected(followed: Face, found: Face) -> Face:
+    """Return a face between where it was followed to and where it was found: the detector's boxes tremble."""
+    share = np.float32(CORRECTED)
+    landmarks = found.landmarks_px
+    if landmarks is not None and followed.landmarks_px is not None:
+        landmarks = followed.landmarks_px + share * (landmarks - followed.landmarks_px)
+    return replace(
+        found, box_xyxy=followed.box_xyxy + share * (found.box_xyxy - followed.box_xyxy), landmarks_px=landmarks
+    )
+
+
+def _mixed(look: FloatArray | None, now: FloatArray | None) -> FloatArray | None:
+    """Return a look with some of what it is now."""
+    return (
+        now if look is None else look if now is None else (look + np.float32(LEARNED) * (now - look)).astype(np.float32)
+    )
+
+
+def _finite(value: float) -> float | None:
+    """Return a number as JSON knows it."""
+    return value if math.isfinite(value) else None
