@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import logging
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal, cast
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
+from mien import video
 from mien.errors import VideoError
-from mien.video import duration_of, frame_at, frames
+from mien.video import Clock, duration_of, frame_at, frames
 
 RATE = 10
 
@@ -69,6 +78,139 @@ def test_frames_are_turned_as_the_file_says(tmp_path: Path) -> None:
         assert np.array_equal(turned, np.rot90(upright, turned_deg // 90)), turned_deg
 
 
+def test_frames_are_mirrored_as_the_file_says(tmp_path: Path) -> None:
+    upright = next(frames(write_clip(tmp_path / "upright.mp4"))).image_rgb
+    turned = write_clip(tmp_path / "turned.mp4", turned_deg=90)
+    content = turned.read_bytes()
+    matrix = np.array([0, -65536, 0, 65536, 0, 0, 0, 0, 1 << 30], ">i4")
+    assert content.count(matrix.tobytes()) == 1
+    for (a, b, c, d), expected in {
+        (-1, 0, 0, 1): upright[:, ::-1],
+        (1, 0, 0, -1): upright[::-1],
+        (0, 1, 1, 0): upright.transpose(1, 0, 2),
+        (0, -1, -1, 0): upright[::-1, ::-1].transpose(1, 0, 2),
+    }.items():
+        mirrored = np.array([a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30], ">i4")
+        turned.write_bytes(content.replace(matrix.tobytes(), mirrored.tobytes()))
+        assert np.array_equal(next(frames(turned)).image_rgb, expected), (a, b, c, d)
+
+
+def write_timed(path: Path, stamps: Sequence[int], *, codec: Literal["mpeg4", "libx264"] = "mpeg4") -> Path:
+    """Write a clip whose frames have these time stamps, in hundredths of a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=100)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 100)
+        for stamp in stamps:
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), stamp % 256, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = stamp, Fraction(1, 100)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_frames_come_at_their_own_times_whatever_the_rate(tmp_path: Path, suffix: str) -> None:
+    stamps = [0, 3, 50, 51, 52, 900, 905]  # a long still ends in no early end
+    times = [frame.time_s for frame in frames(write_timed(tmp_path / f"uneven{suffix}", stamps))]
+    assert times == pytest.approx([stamp / 100 for stamp in stamps], abs=0.002)
+
+
+def test_times_count_from_the_first_frame_whatever_its_stamp(tmp_path: Path) -> None:
+    times = [frame.time_s for frame in frames(write_timed(tmp_path / "late.mkv", [500, 510, 520]))]
+    assert times == pytest.approx([0, 0.1, 0.2])
+
+
+def times_of(stamps: Iterable[float | None], *, rate: int = 10) -> list[float]:
+    """Return the times that a clock gives to frames with these time stamps."""
+    clock = Clock(cast(av.VideoStream, SimpleNamespace(guessed_rate=Fraction(rate), average_rate=None)))
+    return [round(clock.time_of(cast(av.VideoFrame, SimpleNamespace(time=stamp))), 6) for stamp in stamps]
+
+
+def test_times_only_go_forward() -> None:
+    assert times_of([-0.2, -0.1, 0.0]) == [0.0, 0.1, 0.2]
+    assert times_of([None, None, None]) == [0.0, 0.1, 0.2]
+    assert times_of([1.0, None, 1.2]) == [0.0, 0.1, 0.2]
+    assert times_of([0, 0.2, 0.1, 0.4]) == [0, 0.2, 0.3, 0.4]
+    assert times_of([0.0] * 20) == [round(number / 10, 6) for number in range(20)]
+
+
+def test_times_that_start_anew_go_on() -> None:
+    assert times_of([0.0, 5.0, 10.0, 0.0, 5.0]) == [0.0, 5.0, 10.0, 10.1, 15.1]
+
+
+def test_video_without_times_goes_by_its_rate(tmp_path: Path) -> None:
+    read = list(frames(write_timed(tmp_path / "bare.h264", range(10), codec="libx264")))
+    assert len(read) == 10
+    assert all(later.time_s > earlier.time_s for earlier, later in pairwise(read))
+
+
+def test_the_size_may_change_on_the_way(tmp_path: Path) -> None:
+    path = tmp_path / "sizes.ts"
+    parts = []
+    for width, height in ((64, 48), (96, 160)):
+        with av.open(str(tmp_path / "part.ts"), "w") as container:
+            stream = container.add_stream("mpeg2video", rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for _ in range(5):
+                container.mux(stream.encode(av.VideoFrame(width, height, "yuv420p")))
+            container.mux(stream.encode(None))
+        parts.append((tmp_path / "part.ts").read_bytes())
+    path.write_bytes(b"".join(parts))
+    read = list(frames(path))
+    assert {frame.image_rgb.shape for frame in read} == {(48, 64, 3), (160, 96, 3)}
+    assert all(later.time_s > earlier.time_s for earlier, later in pairwise(read))
+
+
+@pytest.mark.parametrize("layout", ["yuv420p10le", "yuv444p", "yuva420p"])
+def test_deep_and_transparent_video_is_read_as_rgb(tmp_path: Path, layout: str) -> None:
+    path = tmp_path / "deep.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, layout
+        image = np.full((48, 64, 3), (200, 100, 50), np.uint8)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=layout)))
+        container.mux(stream.encode(None))
+    read = next(frames(path)).image_rgb
+    assert read.dtype == np.uint8
+    assert np.abs(read.astype(int) - image).max() <= 6
+
+
+def spoil(path: Path, start: float, end: float) -> None:
+    """Overwrite a part of a file, given as shares of its length, with noise."""
+    content = bytearray(path.read_bytes())
+    first, last = int(start * len(content)), int(end * len(content))
+    content[first:last] = np.random.default_rng(0).bytes(last - first)
+    path.write_bytes(content)
+
+
+def test_damaged_frames_in_the_middle_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_clip(tmp_path / "spoilt.mp4", seconds=6, noise=True)
+    spoil(path, 0.4, 0.5)
+    with caplog.at_level(logging.WARNING):
+        read = list(frames(path))
+    assert 40 < len(read) < 60
+    assert read[-1].time_s == pytest.approx(5.9)
+    assert f"{60 - len(read)} of 60 frames damaged, left out" in caplog.text
+
+
+def test_frames_damaged_to_the_end_are_told(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "spoilt.mp4", seconds=6, noise=True)
+    spoil(path, 0.4, 0.98)
+    with pytest.raises(VideoError, match=r"damaged from 2\.\d s to its end"):
+        list(frames(path))
+
+
+def test_long_damage_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_clip(tmp_path / "spoilt.mp4", seconds=6, noise=True)
+    spoil(path, 0.1, 0.9)
+    monkeypatch.setattr(video, "MAX_DAMAGED", 20)
+    with pytest.raises(VideoError, match=r"damaged for long"):
+        list(frames(path))
+
+
 def test_a_damaged_end_is_told_and_what_came_before_is_kept(clip: Path, tmp_path: Path) -> None:
     whole = write_clip(tmp_path / "whole.mkv", seconds=6, noise=True)
     torn = tmp_path / "torn.mkv"
@@ -100,6 +242,82 @@ def test_sound_alone_is_told(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     with pytest.raises(VideoError, match="no video in it, audio alone"):
         list(frames(path))
+
+
+def test_the_cover_of_a_song_is_no_video(tmp_path: Path) -> None:
+    path, cover = tmp_path / "song.mp3", io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(cover, "PNG")
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("mp3", rate=44100)
+        picture = container.add_stream("png", rate=1)
+        picture.width, picture.height, picture.pix_fmt = 64, 64, "rgb24"
+        picture.disposition = av.stream.Disposition.attached_pic
+        container.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")))
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1152), np.float32), format="fltp", layout="stereo")
+        frame.sample_rate = 44100
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    with pytest.raises(VideoError, match="no video in it, a picture and audio alone"):
+        list(frames(path))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF"])
+def test_a_picture_that_is_named_a_video_is_told(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "clip.mp4"
+    Image.new("RGB", (64, 48), "red").save(path, kind)
+    with pytest.raises(VideoError, match=r"clip\.mp4: a picture, not a video"):
+        list(frames(path))
+
+
+def test_a_video_without_a_frame_is_told(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match=r"empty\.avi"):
+        list(frames(write_timed(tmp_path / "empty.avi", [])))
+
+
+def test_a_recording_without_its_index_is_told(clip: Path) -> None:
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    with pytest.raises(VideoError, match="cut off before its index"):
+        list(frames(clip))
+
+
+def test_absurd_sizes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 16384, 8192, "monob"
+        container.mux(stream.encode(av.VideoFrame(16384, 8192, "monob")))
+        container.mux(stream.encode(None))
+    with pytest.raises(VideoError, match=r"expected frames of up to 67,108,864 pixels"):
+        list(frames(path))
+
+
+def test_huge_frames_are_decoded_by_few_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_clip(tmp_path / "clip.mp4")
+    monkeypatch.setattr(video, "_THREADED_PIXELS", 64 * 48)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    with av.open(str(path)) as container:
+        assert video.prepare(container, "clip").codec_context.thread_count == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{clip}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile {clip}\n",
+    ],
+)
+def test_a_list_of_other_files_is_no_video(tmp_path: Path, text: str) -> None:
+    write_clip(tmp_path / "clip.mp4")
+    path = tmp_path / "list.mp4"
+    path.write_text(text.format(clip="clip.mp4"))
+    with pytest.raises(VideoError, match=r"list\.mp4: cannot be read as video"):
+        list(frames(path))
+
+
+def test_a_name_with_a_colon_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_clip(tmp_path / "12:30.mp4", seconds=0.5)
+    monkeypatch.chdir(tmp_path)
+    assert len(list(frames("12:30.mp4"))) == 5
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-import math
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import av.container
 import numpy as np
+from av.stream import Disposition
 
 from mien.errors import VideoError
 from mien.files import printable
 from mien.types import ImageArray
 
-__all__ = ["VIDEO_SUFFIXES", "Frame", "duration_of", "frame_at", "frames"]
+__all__ = ["MAX_PIXELS", "VIDEO_SUFFIXES", "Clock", "Frame", "duration_of", "frame_at", "frames", "prepare", "upright"]
+
+log = logging.getLogger(__name__)
 
 #: The file suffixes that are taken for video where folders are searched; FFmpeg opens what it knows, whatever its name.
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm",
      ".wmv"}
 )  # fmt: skip
-ENDS_EARLY_S = 1.0  # a video whose frames end so much before its stated duration is told to end in the middle
+MAX_PIXELS = 8192 * 8192  # of a frame, 200 MB as RGB; a video that declares more is refused before it is decoded
+ENDS_EARLY_S = 1.0  # a video whose packets end so much before its stated duration is told to end in the middle
+MAX_DAMAGED = 500  # frames, one after the other: 20 s at 25 a second; then it is given up
+_THREADED_PIXELS = 2 * 7680 * 4320  # which a decoder's threads hold at once, a frame each
+_CONTAINER_BASE = Fraction(1, av.time_base)  # in whose terms containers state times
+_DEFAULT_RATE = 25  # frames a second of a video that says nothing of its times
+
+#: Formats that are no video but name other files or addresses, which FFmpeg would open; and its text as pictures.
+_FOLLOWING = {
+    "concat", "dash", "hls", "image2", "image2pipe", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp", "tty", "vobsub",
+    "webm_dash_manifest",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,26 +55,22 @@ class Frame:
 def frames(path: str | Path, *, every_s: float = 0.0) -> Iterator[Frame]:
     """Yield frames of a video, by their own times: the first, then the next that is `every_s` or more after a tick.
 
-    every_s: seconds from tick to tick; 0: every frame.  Frames in between are decoded but not converted.
-    Raises VideoError where it cannot be opened, holds no video, is damaged or ends in the middle; what came before
-    that has been yielded by then.
+    every_s: seconds from tick to tick; 0: every frame.  Frames in between are decoded but not converted; damaged ones
+    are left out, and how many is logged.
+    Raises VideoError where it cannot be opened, holds no video, is damaged for long or ends in the middle; what came
+    before that has been yielded by then.
     """
     with _opened(path) as (container, stream):
-        start = math.nan
-        last = wanted = 0.0
-        timed = (frame for frame in container.decode(stream) if frame.pts is not None)
-        for number, frame in enumerate(timed):
-            start = frame.time if math.isnan(start) else start
-            last = frame.time - start
-            if last + 1e-6 >= wanted:
-                yield Frame(last, _upright(frame), number)
-                while every_s and wanted <= last + 1e-6:
+        clock = Clock(stream)
+        wanted = 0.0
+        decoder = _Decoder(container, stream, printable(path))
+        for number, frame in enumerate(decoder):
+            time_s = clock.time_of(frame)
+            if time_s + 1e-6 >= wanted:
+                yield Frame(time_s, upright(frame), number)
+                while every_s and wanted <= time_s + 1e-6:
                     wanted += every_s
-        if math.isnan(start):
-            raise VideoError(f"{printable(path)}: no frame of video in it")
-        duration = _duration(container, stream)
-        if duration is not None and last < duration - ENDS_EARLY_S - every_s:
-            raise VideoError(f"{printable(path)}: ends in the middle, at {last:.1f} of {duration:.1f} s")
+        decoder.check_end()
 
 
 def frame_at(path: str | Path, time_s: float) -> ImageArray:
@@ -70,51 +82,176 @@ def frame_at(path: str | Path, time_s: float) -> ImageArray:
         start = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
         container.seek(max(0, int((start + time_s) * av.time_base)), backward=True)
         shown = None
-        for frame in container.decode(stream):
+        for frame in _Decoder(container, stream, printable(path)):
             if frame.time is not None and frame.time - start > time_s + 1e-3 and shown is not None:
                 break
             shown = frame
         if shown is None:
             raise VideoError(f"{printable(path)}: no frame at {time_s:.1f} s")
-        return _upright(shown)
+        return upright(shown)
 
 
 def duration_of(path: str | Path) -> float | None:
     """Return how many seconds a video lasts as its file says, None where it does not; VideoError as `frames`."""
     with _opened(path) as (container, stream):
-        return _duration(container, stream)
+        own = _seconds(stream.duration, stream.time_base)
+        return own if own is not None else _seconds(container.duration, _CONTAINER_BASE)
+
+
+def prepare(container: av.container.InputContainer, name: str) -> av.VideoStream:
+    """Return the stream of pictures that a container is read for, its decoder set up; VideoError where none can be."""
+    pictures = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not pictures:
+        raise VideoError(f"{name}: no video in it, {_other(container)}")
+    stream = pictures[0]
+    codec = stream.codec_context
+    if container.format.name.endswith("_pipe") or container.metadata.get("major_brand") in ("avif", "heic", "mif1"):
+        raise VideoError(f"{name}: a picture, not a video; give it the suffix of a picture, such as .jpg")
+    if codec is None:
+        raise VideoError(f"{name}: its video is of a kind that FFmpeg cannot decode here; convert it to H.264")
+    pixels = codec.width * codec.height
+    if not 0 < pixels <= MAX_PIXELS:
+        size = f"{codec.width}x{codec.height} pixels" if pixels else "no frame, or one too large"
+        raise VideoError(f"{name}: {size}; expected frames of up to {MAX_PIXELS:,} pixels")
+    stream.thread_type = "AUTO"
+    if (threads := max(1, _THREADED_PIXELS // pixels)) < (os.cpu_count() or 1):
+        codec.thread_count = threads
+    codec.options = {"max_pixels": str(MAX_PIXELS)}  # the size may change on the way
+    return stream
+
+
+class Clock:
+    """The times of a stream's frames, which only go forward whatever their time stamps say.
+
+    A frame without a time, or whose time is not after the last one's, comes one frame later than that.  Where times
+    start anew (a recorder that was restarted, files joined end to end), those that follow go on from there.
+    """
+
+    def __init__(self, stream: av.VideoStream) -> None:
+        """Take the distance of frames from a stream."""
+        self._step_s = float(1 / (stream.guessed_rate or stream.average_rate or _DEFAULT_RATE))
+        self._last_s = -self._step_s
+        self._origin_s: float | None = None
+
+    def time_of(self, frame: av.VideoFrame) -> float:
+        """Return the time of the next frame, in seconds since the first."""
+        time_s = self._last_s + self._step_s
+        stamp_s: float | None = frame.time  # None where there is none, whatever PyAV's types say
+        if stamp_s is not None:
+            if self._origin_s is None or stamp_s - self._origin_s < self._last_s - 1.0:
+                self._origin_s = stamp_s - time_s
+            if stamp_s - self._origin_s > self._last_s:
+                time_s = stamp_s - self._origin_s
+        self._last_s = time_s
+        return time_s
+
+
+def upright(frame: av.VideoFrame) -> ImageArray:
+    """Return a frame as RGB (H, W, 3), turned and mirrored in quarters as its display matrix says."""
+    image = frame.to_ndarray(format="rgb24")
+    matrix = cast("bytes | None", frame.side_data.get("DISPLAYMATRIX"))
+    if matrix is not None:
+        # A pixel (x, y) is shown at (a x + c y, b x + d y): FFmpeg, libavutil/display.h.
+        a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+        if abs(b) + abs(c) > abs(a) + abs(d):
+            image, a, d = image.transpose(1, 0, 2), c, b
+        image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return np.ascontiguousarray(image, np.uint8)
 
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Yield a video's container and first stream of pictures; its errors, in the block too, become VideoErrors."""
+    """Yield a video's container and stream of pictures; its errors, in the block too, become VideoErrors."""
     name = printable(path)
     try:
-        with av.open(os.fspath(path), mode="r") as container:
-            stream = next(iter(container.streams.video), None)
-            if stream is None:
-                raise VideoError(f"{name}: no video in it, {_other(container)}")
-            stream.thread_type = "AUTO"
-            yield container, stream
+        Path(path).stat()  # its own words for what is not there
+        with av.open(
+            f"file:{os.fspath(path)}",  # as a:b.mp4 would be taken for an address
+            mode="r",
+            options={"max_pixels": str(MAX_PIXELS)},
+            container_options={
+                "protocol_whitelist": "file",
+                "format_whitelist": ",".join(sorted(av.formats_available - _FOLLOWING)),
+            },
+        ) as container:
+            yield container, prepare(container, name)
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or error
+        if isinstance(error, av.InvalidDataError):
+            reason = f"{reason}; not a video, or cut off before its index"
         raise VideoError(f"{name}: cannot be read as video ({reason})") from error
+
+
+class _Decoder:
+    """The frames of a stream but the damaged ones, and how far the file went."""
+
+    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream, name: str) -> None:
+        """Read from where a container stands; name: of the file, for what is told of it."""
+        self._container, self._stream, self._name = container, stream, name
+        self._good = self._damaged = 0
+        self._end_s = self._own_end_s = 0.0  # of the packets of every stream, and of this one
+        self._sent_s = self._shown_s = 0.0  # the latest time stamps: that went into the decoder, that came out
+
+    def __iter__(self) -> Iterator[av.VideoFrame]:
+        """Yield the frames; VideoError where MAX_DAMAGED ones follow each other."""
+        in_a_row = 0
+        for packet in self._container.demux():
+            end_s = _end_of(packet)
+            self._end_s = max(self._end_s, end_s)
+            if packet.stream.index != self._stream.index:  # of the last, empty ones packet.stream_index is always 0
+                continue
+            self._own_end_s = max(self._own_end_s, end_s)
+            if packet.pts is not None and not packet.is_discard:
+                self._sent_s = max(self._sent_s, float(packet.pts * packet.time_base))
+            try:
+                decoded = self._stream.codec_context.decode(packet)
+            except av.FFmpegError:
+                decoded, in_a_row = [], in_a_row + 1
+                self._damaged += 1
+            for frame in decoded:
+                if frame.is_corrupt:
+                    in_a_row += 1
+                    self._damaged += 1
+                    continue
+                in_a_row = 0
+                self._good += 1
+                self._shown_s = max(self._shown_s, frame.time or 0.0)
+                yield frame
+            if in_a_row > MAX_DAMAGED:
+                raise VideoError(f"{self._name}: damaged for long, up to {end_s:.1f} s; {self._good} frames were read")
+
+    def check_end(self) -> None:
+        """Log how many frames were damaged; VideoError where there was none but those, or the file ends too early.
+
+        That is where the packets end much before the duration that the pictures, or else the whole file, state.
+        """
+        if not self._good:
+            raise VideoError(f"{self._name}: no frame of video in it, {self._damaged} damaged")
+        if self._damaged:
+            log.warning("%s: %d of %d frames damaged, left out", self._name, self._damaged, self._good + self._damaged)
+        duration_s = _seconds(self._stream.duration, self._stream.time_base)
+        start_s = max(0.0, _seconds(self._stream.start_time, self._stream.time_base) or 0.0)
+        end_s = self._own_end_s - start_s
+        if duration_s is None:  # the whole's, which in Matroska counts from 0, where the first frame may come later
+            duration_s, end_s = _seconds(self._container.duration, _CONTAINER_BASE), self._end_s
+        if self._shown_s < self._sent_s - ENDS_EARLY_S:
+            raise VideoError(f"{self._name}: damaged from {self._shown_s - start_s:.1f} s to its end")
+        if duration_s is not None and end_s < duration_s - ENDS_EARLY_S:
+            raise VideoError(f"{self._name}: ends in the middle, at {end_s:.1f} of {duration_s:.1f} s")
 
 
 def _other(container: av.container.InputContainer) -> str:
     """Return in words what a container without video holds."""
-    kinds = sorted({stream.type for stream in container.streams})
+    kinds = sorted({"a picture" if stream.type == "video" else stream.type for stream in container.streams})
     return f"{' and '.join(kinds)} alone" if kinds else "nor anything else"
 
 
-def _duration(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
-    """Return the stated duration of the pictures in seconds."""
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
+def _end_of(packet: av.Packet[av.stream.Stream]) -> float:
+    """Return where a packet ends, in seconds; 0 where it does not say."""
+    start = packet.pts if packet.pts is not None else packet.dts
+    return 0.0 if start is None else float((start + (packet.duration or 0)) * packet.time_base)
 
 
-def _upright(frame: av.VideoFrame) -> ImageArray:
-    """Return a frame as RGB, turned as its display matrix says (counter-clockwise degrees, in quarters)."""
-    image = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))
+def _seconds(time: int | None, base: Fraction | None) -> float | None:
+    """Return a time, or a duration that is not 0, in seconds; None where there is none."""
+    return float(time * base) if time and base else None
