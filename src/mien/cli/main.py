@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from mien import __version__
-from mien.cli import data, evaluate, explain, models, paper, recognize, search, train
+from mien.cli import data, evaluate, explain, models, paper, recognize, search, serve, train
 from mien.cli.console import err, out
 from mien.errors import MienError
 
@@ -23,7 +23,9 @@ __all__ = ["app", "main"]
 _EXTRAS = dict.fromkeys(
     ("torch", "onnx", "onnxscript", "matplotlib", "optuna", "jinja2", "skimage", "sklearn"),
     "train",
-) | dict.fromkeys(("fastapi", "pydantic", "starlette", "uvicorn"), "serve")
+) | dict.fromkeys(
+    ("fastapi", "prometheus_client", "pydantic", "python_multipart", "starlette", "uvicorn", "websockets"), "serve"
+)
 
 app = typer.Typer(
     name="mien",
@@ -38,6 +40,7 @@ app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
 app.command("explain")(explain.explain)
 app.command("paper")(paper.paper)
+app.command("serve")(serve.serve)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 

@@ -1,0 +1,105 @@
+"""The service: its routes joined, with who may use it, how much it takes and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, Response
+
+from mien import __version__
+from mien.web.access import Access
+from mien.web.answers import Health
+from mien.web.limits import Gate, Limits
+from mien.web.metrics import CONTENT_TYPE_LATEST, Measured, Metrics
+from mien.web.openapi import describe_with
+from mien.web.pictures import PictureReader
+from mien.web.problems import add_problems, describe, problem
+from mien.web.recognizing import add_recognizing
+
+__all__ = ["create_api"]
+
+STATIC = Path(__file__).parent / "static"
+HEALTH = "/healthz"
+_ABOUT = """\
+Reads the expressions of the faces in pictures, video and a camera's frames.  Nothing that is sent is kept after the
+answer; what a video comes to is deleted when it is asked for, or a while later.  Errors are problem documents (RFC
+9457).  A camera's frames go over the WebSocket `/v1/live`, which OpenAPI cannot describe: see docs/http.md."""
+
+
+def create_api(
+    reader: PictureReader,
+    *,
+    model: str,
+    limits: Limits | None = None,
+    metrics: Metrics | None = None,
+    token: str | None = None,
+    names: frozenset[str] | None = None,
+) -> FastAPI:
+    """Return the app of the service, which closes the reader at its end.
+
+    model: its name in the answers.  metrics: what the reader counts into.  token, names: see `web.access.Access`.
+    """
+    limits, metrics = limits or Limits(), metrics or Metrics()
+    gate = Gate(most=limits.max_at_once, most_bytes=limits.max_held_bytes)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        reader.close()
+
+    app = FastAPI(
+        title="mien", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, redirect_slashes=False,
+        lifespan=lifespan,
+    )  # fmt: skip
+    app.add_middleware(
+        Access, token=token, names=names, refuse=problem, open_paths=frozenset({HEALTH}),
+    )  # fmt: skip
+    app.add_middleware(Measured, metrics=metrics)
+    add_problems(app)
+    router = APIRouter()
+    add_recognizing(router, reader, gate=gate, limits=limits, metrics=metrics, model=model)
+    _add_pages(router)
+    _add_upkeep(router, metrics)
+    app.include_router(router)
+    describe_with(app, token=token is not None, open_paths=frozenset({HEALTH}))
+    metrics.watch("mien_in_flight", "Requests with pictures that are being answered.", lambda: gate.inside)
+    metrics.watch("mien_held_bytes", "Bytes of pictures in memory.", lambda: gate.held_bytes)
+    return app
+
+
+def _add_pages(router: APIRouter) -> None:
+    """Add the page, and what it is made of."""
+    files = {path.name: path for path in STATIC.iterdir()}
+
+    @router.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        """Return the page."""
+        return FileResponse(STATIC / "mien.html")
+
+    @router.get("/static/{name}", include_in_schema=False)
+    def static(name: str) -> FileResponse:
+        """Return one of the files that the page is made of."""
+        if name not in files:
+            raise HTTPException(404, "There is no such file.")
+        return FileResponse(files[name])
+
+
+def _add_upkeep(router: APIRouter, metrics: Metrics) -> None:
+    """Add what those who run the service ask."""
+
+    @router.get(HEALTH, response_model=Health, responses=describe(), summary="Whether the service is there")
+    async def health() -> dict[str, str]:
+        """Return that the service is there; no token is needed."""
+        return {"status": "ok"}
+
+    @router.get(
+        "/metrics", responses={**describe(), 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        response_class=Response, summary="What the service counts",
+    )  # fmt: skip
+    async def count() -> Response:
+        """Return the counters in Prometheus' text format."""
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
