@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageColor
 
-from mien.draw import COLOURS, annotate
+from mien.draw import COLOURS, UNSURE_COLOUR, annotate, told
 from mien.faces.detect import DlibDetector
 from mien.labels import FERPLUS
 from mien.media import read_image
@@ -18,9 +18,9 @@ from mien.types import Face, ImageArray, Reading
 
 
 def reading(box: tuple[float, float, float, float], expression: str = "happy", confidence: float = 0.83) -> Reading:
-    other = "sad" if expression != "sad" else "fear"
     face = Face(np.array(box, np.float32), None, 1.0)
-    return Reading(face, {expression: confidence, other: 1 - confidence})
+    others = [label for label in FERPLUS if label != expression]
+    return Reading(face, {expression: confidence, **{label: (1 - confidence) / len(others) for label in others}})
 
 
 def grey(height: int, width: int) -> ImageArray:
@@ -166,3 +166,29 @@ def test_a_blurred_face_does_not_depend_on_its_details() -> None:
     box = (80, 80, 160, 160)
     first, second = (annotate(one, [reading(box)], blur_faces=True) for one in (image, other))
     assert np.abs(first.astype(int) - second).max() <= 3
+
+
+def test_a_label_says_who_it_is_and_what_is_mixed_or_unsure() -> None:
+    face = Face(np.zeros(4, np.float32), None, 1.0)
+    rest = dict.fromkeys(FERPLUS, 0.0)
+    assert told(Reading(face, rest | {"happy": 0.93, "sad": 0.07}, 2)) == "2 happy 93%"
+    assert told(Reading(face, rest | {"happy": 0.93, "sad": 0.07})) == "happy 93%"
+    assert told(Reading(face, rest | {"happy": 0.51, "surprise": 0.47, "sad": 0.02}, 12)) == "12 happily surprised 98%"
+    assert told(Reading(face, dict.fromkeys(FERPLUS[1:], 0.13) | {"angry": 0.14})) == "unsure (angry 14%)"
+
+
+def test_who_is_unsure_has_a_colour_of_its_own() -> None:
+    drawn = annotate(grey(200, 300), [reading((60, 80, 140, 160), "happy", 0.2)])
+    assert np.all(drawn[80:160, 60] == ImageColor.getrgb(UNSURE_COLOUR))
+    assert has(drawn, "happy") == 0
+
+
+def test_a_label_stays_at_its_box_while_the_face_moves_a_little() -> None:
+    generator = np.random.default_rng(0)
+    places = set()
+    for _ in range(20):
+        boxes = [np.array(box) + generator.normal(0, 1, 4) for box in ((60, 60, 130, 130), (140, 62, 208, 130))]
+        drawn = annotate(grey(240, 320), [reading(tuple(box), "happy") for box in boxes])
+        rows, columns = np.nonzero((drawn[:50] == ImageColor.getrgb(COLOURS["happy"])).all(axis=2))
+        places.add((rows.size > 0, bool((columns < 130).any()), bool((columns > 150).any())))
+    assert places == {(True, True, True)}

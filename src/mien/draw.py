@@ -17,8 +17,11 @@ __all__ = ["annotate"]
 #: Okabe and Ito's colours, which people with any colour vision tell apart.
 _HUES = ("#D55E00", "#009E73", "#CC79A7", "#F0E442", "#0072B2", "#E69F00", "#56B4E9", "#999999")
 COLOURS = dict(zip(FERPLUS, _HUES, strict=True))
+UNSURE_COLOUR = "#666666"  # of a face whose expression could not be told
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 SMALLEST_FONT_PX = 6.0  # below it letters cannot be told apart
+FONT_STEP_PX = 2  # sizes are multiples of it: letters do not tremble with a box from frame to frame
+LITTLE = 0.05  # of a label's area, hidden by it: not worth a move from its place to the next frame's
 BLUR_CELLS = 6  # a blurred face is brought down to so many cells a side before it is smoothed
 
 
@@ -26,8 +29,9 @@ Rectangle = tuple[float, float, float, float]  # x0, y0, x1, y1
 
 
 def annotate(image_rgb: ImageArray, readings: Sequence[Reading], *, blur_faces: bool = False) -> ImageArray:
-    """Return a copy of the picture with a box, the expression and its probability for each reading.
+    """Return a copy of the picture with a box and what was read for each reading, and its track where it has one.
 
+    The same label for the same boxes: from frame to frame of a video it stays where it is.
     image_rgb: uint8 (H, W, 3).  blur_faces: faces are made unrecognizable first.
     """
     blurred = image_rgb.copy()
@@ -45,9 +49,17 @@ def annotate(image_rgb: ImageArray, readings: Sequence[Reading], *, blur_faces: 
     return np.array(picture)
 
 
+def told(reading: Reading) -> str:
+    """Return what a reading says, in short: "2 happily surprised 91%", "happy 93%", "unsure (sad 34%)"."""
+    mixture = reading.mixture
+    percent = f"{100 * sum(reading.probabilities[label] for label in mixture.shares or [reading.expression]):.0f}%"
+    said = f"{mixture.name} {percent}" if mixture.shares else f"{mixture.name} ({reading.expression} {percent})"
+    return said if reading.track is None else f"{reading.track} {said}"
+
+
 def _colour(reading: Reading) -> str:
     """Return the colour of a reading's expression."""
-    return COLOURS.get(reading.expression, "#FFFFFF")
+    return COLOURS.get(reading.expression, "#FFFFFF") if reading.mixture.shares else UNSURE_COLOUR
 
 
 def _box(reading: Reading) -> Rectangle:
@@ -60,7 +72,7 @@ def _label(
     canvas: ImageDraw.ImageDraw, reading: Reading, taken: Sequence[Rectangle], pad: int
 ) -> tuple[Rectangle] | tuple[()]:
     """Draw what a reading says at its box, where it hides least of what is taken; return where, if anywhere."""
-    text = f"{reading.expression} {100 * reading.confidence:.0f}%"
+    text = told(reading)
     x0, y0, x1, y1 = _box(reading)
     font = _font(canvas, text, x1 - x0, pad)
     if font is None:
@@ -72,8 +84,10 @@ def _label(
     xs = [min(max(x, 0.0), max(picture_width - width, 0.0)) for x in (x0, x1 - width)]
     ys = [y0 - height, y1, max(y0, 0.0), min(y1, picture_height) - height]
     places = [(x, y, x + width, y + height) for y in ys for x in xs if 0 <= y <= picture_height - height]
+    little = LITTLE * width * height
     place = min(
-        places or [(xs[0], 0.0, xs[0] + width, height)], key=lambda place: sum(_shared(place, box) for box in taken)
+        places or [(xs[0], 0.0, xs[0] + width, height)],
+        key=lambda place: sum(_shared(place, box) for box in taken) // little,
     )
     colour = _colour(reading)
     canvas.rectangle(place, fill=colour)
@@ -93,8 +107,8 @@ def _font(
     longest = min(max(width, height), 5 * min(width, height))  # of a panorama not all is looked at at once
     size = min(max(12.0, longest / 150, min(face_px / 6, longest / 40)), height / 2)
     if size >= SMALLEST_FONT_PX:
-        wide = canvas.textlength(text, font=ImageFont.load_default(size)) + 2 * pad
-        size *= min(1.0, width / wide)
+        size = max(size // FONT_STEP_PX * FONT_STEP_PX, SMALLEST_FONT_PX)
+        size *= min(1.0, width / (canvas.textlength(text, font=ImageFont.load_default(size)) + 2 * pad))
     return ImageFont.load_default(size) if size >= SMALLEST_FONT_PX else None
 
 
