@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +31,12 @@ class Detector(Protocol):
         """Return the faces of the picture, the largest first."""
 
 
+@functools.cache
+def _unpacked() -> Any:
+    """Return dlib's detector, which takes most of a second to unpack; a copy of it is made in milliseconds."""
+    return dlib.get_frontal_face_detector()
+
+
 class DlibDetector:
     """dlib's detector of frontal faces: histograms of oriented gradients and a linear classifier, nothing to download.
 
@@ -54,7 +62,7 @@ class DlibDetector:
         min_face_px: the smallest face to look for, in pixels of the picture; None: pictures are brought to about
         working_pixels.
         """
-        self._detector = dlib.get_frontal_face_detector()
+        self._detector = copy.deepcopy(_unpacked())  # of its own, as threads do not share one
         self._min_face_px = min_face_px
         self._working_pixels = working_pixels
 

@@ -14,6 +14,7 @@ from mien import __version__
 from mien.web.access import Access
 from mien.web.answers import Health
 from mien.web.limits import Gate, Limits
+from mien.web.live import Cameras
 from mien.web.metrics import CONTENT_TYPE_LATEST, Measured, Metrics
 from mien.web.openapi import describe_with
 from mien.web.pictures import PictureReader
@@ -44,11 +45,13 @@ def create_api(
     model: its name in the answers.  metrics: what the reader counts into.  token, names: see `web.access.Access`.
     """
     limits, metrics = limits or Limits(), metrics or Metrics()
+    cameras = Cameras(reader.recognizer, workers=reader.workers, limits=limits, metrics=metrics)
     gate = Gate(most=limits.max_at_once, most_bytes=limits.max_held_bytes)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        cameras.close()
         reader.close()
 
     app = FastAPI(
@@ -62,12 +65,14 @@ def create_api(
     add_problems(app)
     router = APIRouter()
     add_recognizing(router, reader, gate=gate, limits=limits, metrics=metrics, model=model)
+    cameras.add_to(router)
     _add_pages(router)
     _add_upkeep(router, metrics)
     app.include_router(router)
     describe_with(app, token=token is not None, open_paths=frozenset({HEALTH}))
     metrics.watch("mien_in_flight", "Requests with pictures that are being answered.", lambda: gate.inside)
     metrics.watch("mien_held_bytes", "Bytes of pictures in memory.", lambda: gate.held_bytes)
+    metrics.watch("mien_live_connections", "Cameras that are connected.", lambda: cameras.connections)
     return app
 
 

@@ -51,6 +51,7 @@ class PictureReader:
         on_batch: is told how many faces each batch of the network has.
         """
         self.classifier = classifier
+        self.workers = workers
         self._make_detector = partial(make_detector, detector, min_face_px=min_face_px)
         self._max_pixels = max_pixels
         self._own = threading.local()
