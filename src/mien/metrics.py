@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien.errors import InputError
 from mien.types import BoolArray, FloatArray, IntArray
 
 __all__ = [
+    "calibration_range",
     "confusion_matrix",
     "expected_calibration_error",
+    "jensen_shannon",
     "log_loss",
     "macro_f1",
     "mcnemar",
@@ -92,10 +95,29 @@ def log_loss(probabilities: FloatArray, targets: FloatArray) -> float:
     return float(-(targets * np.log(np.maximum(probabilities, smallest))).sum(axis=1).mean())
 
 
-def expected_calibration_error(confidence: FloatArray, correct: BoolArray, *, bins: int = 15) -> float:
+def jensen_shannon(first: NDArray[np.floating], second: NDArray[np.floating]) -> FloatArray:
+    """Return the distance of each two distributions (N, L), (N,): from 0, the same, to 1, no outcome in common.
+
+    It is the root of the Jensen-Shannon divergence in bits.  Source: Endres and Schindelin 2003, "A new metric for
+    probability distributions".
+    """
+    p, q = first.astype(np.float64), second.astype(np.float64)
+    middle = (p + q) / 2
+
+    def surprise(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        ratio = np.divide(shares, middle, out=np.ones_like(shares), where=shares > 0)
+        total: NDArray[np.float64] = (shares * np.log2(ratio)).sum(axis=1)
+        return total
+
+    return np.sqrt(np.clip((surprise(p) + surprise(q)) / 2, 0, 1)).astype(np.float32)
+
+
+def expected_calibration_error(
+    confidence: FloatArray, correct: BoolArray | NDArray[np.floating], *, bins: int = 15
+) -> float:
     """Return the mean gap between confidence and accuracy, weighted by bin size; nan where nothing was counted.
 
-    confidence: (N,) top probability.  correct: (N,) whether the top label was right.
+    confidence: (N,) top probability.  correct: (N,) whether the top label was right, or which share of people say so.
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3.
     """
     if not len(confidence):
@@ -103,3 +125,21 @@ def expected_calibration_error(confidence: FloatArray, correct: BoolArray, *, bi
     number = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     gaps = np.bincount(number, weights=correct.astype(np.float64) - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+def calibration_range(
+    confidence: FloatArray, votes: IntArray, *, draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Return between which two values 95% of the calibration errors of a perfectly calibrated model lie.
+
+    confidence: (N,) its top probability.  votes: (N,) how many people are asked about each sample, or 1 where it has
+    one label.  Each of them agrees with that probability; all are drawn `draws` times.  (nan, nan) where nothing was
+    counted.
+    """
+    if not len(confidence):
+        return math.nan, math.nan
+    generator = np.random.default_rng(seed)
+    sure = np.minimum(confidence.astype(np.float64), 1)  # in float32 a little more than 1 happens
+    errors = [expected_calibration_error(confidence, generator.binomial(votes, sure) / votes) for _ in range(draws)]
+    low, high = np.quantile(errors, (0.025, 0.975))
+    return float(low), float(high)

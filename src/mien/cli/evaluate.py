@@ -39,6 +39,10 @@ def evaluate(
     truth: Annotated[str, typer.Option(help="label; or what FER+'s taggers said, by majority or plurality.")] = "label",
     views: Annotated[str, typer.Option(help="own: what the model does by itself; ten-crop: ten windows.")] = "own",
     change: Annotated[str, typer.Option(help="cameras: re-cut, blur and relight each crop first.")] = "",
+    mixed: Annotated[
+        bool,
+        typer.Option("--mixed", help="Mixed expressions and calibration beside what FER+'s taggers said, instead."),
+    ] = False,
     detector: Annotated[str, typer.Option(help="For pictures that are not prepared: what finds the face.")] = "dlib",
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Where confusion matrix and per-sample table go.")
@@ -52,16 +56,19 @@ def evaluate(
     Example: mien evaluate paper-cnn --data data/fer2013 --split test
 
     `mien evaluate AFTER.onnx --against mien --data data/own` compares two models on the same faces and writes
-    compare.html, one page that holds all it shows.
+    compare.html, one page that holds all it shows.  `--mixed` measures distributions, words and confidence and adds
+    them to mixtures.csv beside the table of --results.
 
     Given pictures with labels (faces/ beside labels.csv), the face is found first, of several the largest; where none
     is found, that is an error of the model.  Scores without crops that stand in train (or, of the test split, in val)
     as well are reported apart.
     """
+    from mien.cli.mixed import measure_mixed
     from mien.data.manifest import SPLITS
     from mien.evaluate.cameras import as_cameras
     from mien.evaluate.ensemble import VIEWS, Ensemble
     from mien.evaluate.measure import record, score_subsets
+    from mien.evaluate.mixture_rows import NAME, read_mixtures
     from mien.evaluate.report import draw_confusion, read_results, write_confusion
     from mien.evaluate.score import predict_split, write_samples
     from mien.evaluate.truth import TRUTHS
@@ -72,14 +79,22 @@ def evaluate(
     ):  # fmt: skip
         if value not in known:
             raise InputError(f"unknown {name} {value!r}; expected one of {', '.join(filter(None, known))}")
-    read_results(results)  # what cannot be written is told of now, not after the work
+    if mixed and (against or truth != "label"):
+        raise InputError("--mixed measures one model, beside what the taggers said: leave --against and --truth out")
+    table_of, read_table = (results.with_name(NAME), read_mixtures) if mixed else (results, read_results)
+    read_table(table_of)  # what cannot be written is told of now, not after the work
     check_folder(results.parent)
-    check_folder(out_dir or DEFAULT_OUT)
+    if not mixed:
+        check_folder(out_dir or DEFAULT_OUT)
     ensemble = Ensemble.load(models, answer=answer, views=views)
     other = Ensemble.load([against], answer=answer, views=views) if against else None
     if other:
         _check_pair(ensemble, other)
     dataset, found_by = _open(data, ensemble.crop, detector, split)
+    name = data.resolve().name
+    if mixed:
+        measure_mixed(ensemble, dataset, split, table_of, data=name, views=views, change=change, detector=found_by)
+        return
     tables = []
     for read in filter(None, (ensemble, other)):
         with progress_bar("reading", unit="faces") as advance:
@@ -90,7 +105,6 @@ def evaluate(
         tables.append(table)
     scored = [score_subsets(table) for table in tables]
     subsets = scored[0]
-    name = data.resolve().name
     how = [part for part in (truth.replace("label", ""), views.replace("own", ""), change) if part]
     title = ", ".join([f"{ensemble.name} on {name}", split, *how])
     _show(subsets, title)

@@ -13,7 +13,7 @@ from mien.data.manifest import Dataset, digest
 from mien.evaluate.report import Measurement, add_to_results
 from mien.evaluate.score import SampleTable, Scores, score
 
-__all__ = ["commit", "hardware", "record", "score_subsets", "sha256_of_dataset"]
+__all__ = ["commit", "describe", "hardware", "record", "score_subsets", "sha256_of_dataset"]
 
 
 def score_subsets(table: SampleTable) -> dict[str, Scores]:
@@ -42,7 +42,27 @@ def record(
 
     Raises DataError where the file is there and is not a results.csv.
     """
-    template = Measurement(
+    template = describe(
+        model=model, model_sha256=model_sha256, data=data, dataset=dataset, split=split, truth=truth, views=views,
+        change=change, detector=detector,
+    )  # fmt: skip
+    add_to_results(results, [(replace(template, subset=subset), scores) for subset, scores in subsets.items()])
+
+
+def describe(
+    *,
+    model: str,
+    model_sha256: str,
+    data: str,
+    dataset: Dataset,
+    split: str,
+    truth: str,
+    views: str,
+    change: str,
+    detector: str,
+) -> Measurement:
+    """Return under what something is measured here and now, of all samples."""
+    return Measurement(
         model=model,
         data=data,
         split=split,
@@ -57,7 +77,6 @@ def record(
         model_sha256=model_sha256,
         manifest_sha256=sha256_of_dataset(dataset),
     )
-    add_to_results(results, [(replace(template, subset=subset), scores) for subset, scores in subsets.items()])
 
 
 def sha256_of_dataset(dataset: Dataset) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mien.errors import DataError
+from mien.evaluate.rows import Layout, add_rows, read_rows
 from mien.evaluate.score import Scores
 from mien.files import atomic_path, write_text
 from mien.labels import FERPLUS
@@ -32,6 +32,7 @@ COLUMNS = (
     "detector", "date", "hardware", "commit", "model_sha256", "manifest_sha256",
 )  # fmt: skip
 _KEY = ("model", "model_sha256", "manifest_sha256", "split", "subset", "truth", "views", "change", "detector")
+_LAYOUT = Layout("results.csv", COLUMNS, _KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +59,7 @@ def add_to_results(path: str | Path, measured: list[tuple[Measurement, Scores]])
 
     Raises DataError where the file is there and is not a results.csv.
     """
-    rows = {tuple(row[name] for name in _KEY): row for row in read_results(path)}
-    for measurement, scores in measured:
-        row = _row(measurement, scores)
-        rows[tuple(row[name] for name in _KEY)] = row
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows.values())
-    write_text(path, text.getvalue())
+    add_rows(path, _LAYOUT, [_row(measurement, scores) for measurement, scores in measured])
 
 
 def read_results(path: str | Path) -> list[dict[str, str]]:
@@ -74,19 +67,7 @@ def read_results(path: str | Path) -> list[dict[str, str]]:
 
     Raises DataError where the file is there and is not a results.csv.
     """
-    path = Path(path)
-    if not path.exists():
-        return []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            fits = tuple(reader.fieldnames or ()) == COLUMNS
-            rows = list(reader) if fits else []
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a results.csv ({error}); name another with --results") from error
-    if not fits or any(None in row or None in row.values() for row in rows):
-        raise DataError(f"{path}: not a results.csv of this version of mien; name another file with --results")
-    return rows
+    return read_rows(path, _LAYOUT)
 
 
 def _row(measurement: Measurement, scores: Scores) -> dict[str, str]:
