@@ -54,7 +54,7 @@ def sound_packets(source: str | Path, output: av.container.OutputContainer, end_
             yield iter(())
             return
         packets = itertools.chain([first], packets)
-        if stream.codec_context.name in COPIED:
+        if stream.codec_context.codec.canonical_name in COPIED:
             yield _copied(packets, output.add_stream_from_template(stream, opaque=True), end_s)
         else:
             yield _encoded(packets, _aac(stream, output), end_s)

@@ -150,10 +150,10 @@ def join(parts: Sequence[Path], source: str | Path | None, target: str | Path) -
     with atomic_path(target) as temporary, _output_errors(target):
         try:
             _remux(parts, source, temporary)
-        except av.FFmpegError as error:
+        except (av.FFmpegError, ValueError) as error:
             if source is None or isinstance(error, OSError):
                 raise
-            log.warning("%s: its sound is left out, mp4 does not take it (%s)", printable(source), error.strerror)
+            log.warning("%s: its sound is left out, as mp4 does not take it (%s)", printable(source), error)
             _remux(parts, None, temporary)
 
 
