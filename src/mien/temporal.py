@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -198,7 +198,7 @@ class VideoReader:
         *,
         mark_every_s: float = 10.0,
         on_mark: Callable[[dict[str, Any]], None] | None = None,
-    ) -> Iterator[tuple[Frame, FrameReading]]:
+    ) -> Generator[tuple[Frame, FrameReading]]:
         """Yield each frame with its readings, some frames after it was taken from `frames`.
 
         frames: in order, from `first_frame` on.
