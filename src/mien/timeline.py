@@ -58,21 +58,25 @@ class Timeline:
         index = int(time_s / self._bin_s)
         bins[index] = bins[index] + values if index in bins else values
 
-    def draw(self, *, width_px: int = 1600) -> ImageArray:
+    def draw(self, *, duration_s: float = 0.0, width_px: int = 1600) -> ImageArray:
         """Return the picture (H, width_px, 3): a lane for each person, how probable each expression was stacked.
 
-        Where somebody was not seen, the lane is empty; a dark strip below it tells where a reading was unsure.
+        Where somebody was not seen, the lane is empty; a dark strip below it tells where most readings were unsure.
+        duration_s: of the video, where it goes on after the last row.
         """
-        end_s = max(self._end_s + self._step_s(), FIRST_BIN_S)
+        end_s = max(duration_s, (int(self._end_s / self._bin_s) + 1) * self._bin_s, self._end_s + self._every_s)
         seen_s = {track: self._seen_s(bins) for track, bins in self._tracks.items()}
         shown = sorted(sorted(seen_s, key=lambda track: (-seen_s[track], track))[:LANES])
         top = 2 * MARGIN_PX + TEXT_PX
         bottom = top + max(len(shown), 1) * (LANE_PX + STRIP_PX + BETWEEN_PX)
-        picture = Image.new("RGB", (width_px, bottom + 3 * TEXT_PX + 2 * MARGIN_PX), GROUND)
+        rest = len(seen_s) - len(shown)
+        note_px = TEXT_PX + MARGIN_PX if rest else 0
+        picture = Image.new("RGB", (width_px, bottom + 2 * TEXT_PX + MARGIN_PX + note_px), GROUND)
         canvas = ImageDraw.Draw(picture)
         left, right = MARGIN_PX + NAME_PX, width_px - 2 * MARGIN_PX
         self._draw_legend(canvas, left)
-        _draw_axis(canvas, end_s, (left, top, right, bottom))
+        if shown or duration_s:
+            _draw_axis(canvas, end_s, (left, top, right, bottom))
         for lane, track in enumerate(shown):
             y = top + lane * (LANE_PX + STRIP_PX + BETWEEN_PX) + BETWEEN_PX // 2
             _text(canvas, (MARGIN_PX, y + 4), f"person {track}", TEXT_PX, INK)
@@ -80,8 +84,8 @@ class Timeline:
             times_s = (np.arange(right - left) + 0.5) / (right - left) * end_s
             picture.paste(Image.fromarray(self._lane(self._tracks[track], times_s)), (left, y))
         if not shown:
-            _text(canvas, (left, top + LANE_PX // 2), "no face was read", TEXT_PX, FAINT)
-        if rest := len(seen_s) - len(shown):
+            _text(canvas, (left + 8, top + LANE_PX // 2), "no face was read", TEXT_PX, FAINT)
+        if rest:
             longest = max(seconds for track, seconds in seen_s.items() if track not in shown)
             note = f"and {rest} more, none of them seen for longer than {clock(longest)}"
             _text(canvas, (left, bottom + 2 * TEXT_PX + MARGIN_PX), note, SMALL_PX, FAINT)
