@@ -8,7 +8,8 @@
     │   ├── DataError       a dataset, its rows or its files
     │   └── RecipeError     a recipe or a setting
     ├── ModelError          a model file or checkpoint that is not ours, or is damaged
-    └── OutputError         what was asked for cannot be written
+    ├── OutputError         what was asked for cannot be written
+    └── ServiceError        a service that cannot be reached, or does not do what it was asked for
 
 Each message tells what was wanted, what came and what to do.  The command line prints it as one line and
 leaves with exit code 2.
@@ -25,6 +26,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "RecipeError",
+    "ServiceError",
     "VideoError",
 ]
 
@@ -63,3 +65,7 @@ class ModelError(MienError):
 
 class OutputError(MienError):
     """What was asked for cannot be written."""
+
+
+class ServiceError(MienError):
+    """A service cannot be reached, or does not do what it was asked for."""
