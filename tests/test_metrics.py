@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
 from scipy.stats import binomtest
 
 from mien.errors import InputError
 from mien.metrics import (
+    calibration_range,
     confusion_matrix,
     expected_calibration_error,
+    jensen_shannon,
     log_loss,
     macro_f1,
     mcnemar,
@@ -132,6 +135,37 @@ def test_mcnemar_is_the_exact_test_of_the_samples_that_one_got_right(pairs: list
     first, second = int((right & ~other).sum()), int((other & ~right).sum())
     expected = binomtest(first, first + second).pvalue if first + second else 1.0
     assert mcnemar(right, other) == pytest.approx(expected) == pytest.approx(mcnemar(other, right))
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda row: sum(row) > 0.1), min_size=2))
+def test_the_distance_of_distributions_is_scipys(rows: list[list[float]]) -> None:
+    shares = np.array(rows) / np.sum(rows, axis=1, keepdims=True)
+    expected = jensenshannon(shares, shares[::-1], base=2, axis=1)
+    np.testing.assert_allclose(jensen_shannon(shares, shares[::-1]), np.nan_to_num(expected), atol=1e-4)
+    np.testing.assert_allclose(jensen_shannon(shares, shares), 0, atol=1e-6)
+
+
+def test_distributions_without_a_common_outcome_are_one_apart() -> None:
+    assert jensen_shannon(np.eye(2), np.eye(2)[::-1]).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("people", [1, 10])
+def test_a_calibrated_model_lies_in_the_range_of_such_and_an_overconfident_one_does_not(people: int) -> None:
+    generator = np.random.default_rng(1)
+    confidence = generator.uniform(0.3, 0.9, 3000).astype(np.float32)
+    votes = np.full(len(confidence), people)
+    low, high = calibration_range(confidence, votes, draws=200)
+    agreeing = generator.binomial(people, confidence) / people
+    assert 0 < low < expected_calibration_error(confidence, agreeing) < high
+    assert expected_calibration_error(confidence + np.float32(0.05), agreeing) > high
+    assert calibration_range(confidence, votes, draws=200) == (low, high)
+
+
+def test_more_people_leave_a_perfect_model_less_error() -> None:
+    confidence = np.full(1000, 0.7, np.float32)
+    alone, many = (calibration_range(confidence, np.full(1000, people), draws=200) for people in (1, 10))
+    assert many[1] < alone[1] / 2
+    assert np.isnan(calibration_range(confidence[:0], np.zeros(0, np.int64))).all()
 
 
 def test_mcnemar_bears_differences_of_thousands() -> None:

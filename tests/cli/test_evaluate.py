@@ -16,6 +16,7 @@ from PIL import Image
 
 from mien.classify import Classifier
 from mien.data.manifest import read, write
+from mien.evaluate.mixture_rows import read_mixtures
 from mien.evaluate.report import read_results
 from mien.files import sha256_of
 from mien.labels import FER2013, FERPLUS, VOTES
@@ -397,3 +398,30 @@ def test_models_of_other_labels_are_not_compared(make_dataset: MakeDataset, make
     told = one_line(run(make_model(), "--against", other, "--data", make_dataset()))
     assert "--against wants a model of the same labels" in told
     assert not list(Path.cwd().iterdir())
+
+
+def test_mixed_expressions_are_measured_beside_the_taggers(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run
+) -> None:
+    data, model = make_dataset(votes=True, silent=slice(98, 101)), make_model()
+    make_twins(data, 4)
+    code, out, err = run(model, "--data", data, "--mixed")
+    assert (code, err) == (0, "scores added to results/mixtures.csv\n")
+    whole, alone = read_mixtures("results/mixtures.csv")
+    assert [(row["subset"], row["n"], row["calibration_label_n"]) for row in (whole, alone)] == [
+        ("all", "25", "28"), ("unseen", "24", "24"),
+    ]  # fmt: skip
+    assert whole["top_two_n"] == "25", "two of ten see another expression in every face"
+    assert whole["model_sha256"] == sha256_of(model)
+    assert re.search(rf"called unsure +│ {100 * float(whole['words_unsure']):.1f}%", out)
+    assert not Path("results/results.csv").exists()
+    assert not Path(".runs").exists()
+
+
+def test_mixed_expressions_need_votes_and_one_model(make_dataset: MakeDataset, make_model: MakeModel, run: Run) -> None:
+    model = make_model()
+    assert "the dataset has no votes" in one_line(run(model, "--data", make_dataset(), "--mixed"))
+    for other in (("--truth", "majority"), ("--against", model)):
+        assert "--mixed measures one model" in one_line(run(model, "--data", "nowhere", "--mixed", *other))
+    Path("results/mixtures.csv").write_text("something,else\n")
+    assert "results/mixtures.csv: not a mixtures.csv" in one_line(run(model, "--data", "nowhere", "--mixed"))
