@@ -19,7 +19,7 @@ export function drawFaces(context, faces, area, {dot = 1, mirrored = false} = {}
     }
   });
   const taken = [...boxes];
-  faces.forEach((face, index) => taken.push(label(context, face, boxes[index], taken, dot, line)));
+  faces.forEach((face, index) => taken.push(label(context, shortWords(face, faces.length > 1), face, boxes[index], taken, dot, line)));
 }
 
 function place([x0, y0, x1, y1], across, down, mirrorPx) {
@@ -28,9 +28,8 @@ function place([x0, y0, x1, y1], across, down, mirrorPx) {
 }
 
 // Writes what a face shows where it hides least of what is taken; returns that place.
-function label(context, face, [x0, y0, x1, y1], taken, dot, line) {
+function label(context, text, face, [x0, y0, x1, y1], taken, dot, line) {
   const {width, height} = context.canvas;
-  const text = shortWords(face);
   const size = Math.max(13 * dot, Math.min((x1 - x0) / 9, Math.max(width, height) / 40));
   const pad = size / 3;
   context.font = `600 ${size}px ${FONT}`;

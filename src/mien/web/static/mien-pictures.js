@@ -143,7 +143,7 @@ function finish(picture, answer) {
   if (!card.isConnected) return;
   const [words, png] = [card.querySelector(".small"), card.querySelector("button")];
   words.classList.toggle("notice", answer.error !== null);
-  words.textContent = answer.error ?? plural(answer.faces.length, "face");
+  words.textContent = answer.error ?? (answer.faces.length ? plural(answer.faces.length, "face") : "No face was found.");
   if (answer.error === null) {
     if (answer.faces.length) new People(card.querySelector(".people")).show(answer.faces);
     png.hidden = false;

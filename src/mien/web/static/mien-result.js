@@ -2,7 +2,7 @@
 import {notice} from "./mien-page.js";
 import {make} from "./mien-people.js";
 import {ask} from "./mien-server.js";
-import {clock, percent, save, stem, toTable} from "./mien-words.js";
+import {moment, percent, save, stem, toTable} from "./mien-words.js";
 
 const HEAD = ["Person", "Seen", "From", "To", "Share of time", "Changes", "Strongest moments"];
 const LEAST_SHARE = 0.01; // of the time; less is left out of the table
@@ -17,12 +17,12 @@ export function showSummary(table, {people}, seek) {
     if (person.unsure >= LEAST_SHARE) shares.push(`(unsure ${percent(person.unsure)})`);
     const moments = told(person.shares).map(([label]) => {
       const {time_s: timeS, probability} = person.moments[label];
-      const button = make("button", {type: "button", className: "inline", textContent: `${label} ${percent(probability)} at ${clock(timeS)}`});
+      const button = make("button", {type: "button", className: "inline", textContent: `${label} ${percent(probability)} at ${moment(timeS)}`});
       button.addEventListener("click", () => seek(timeS));
       return button;
     });
     return make("tr", {}, make("th", {scope: "row", textContent: `person ${person.track}`}),
-      ...[`${person.seen_s.toFixed(1)} s`, clock(person.first_s), clock(person.last_s), shares.join(", "), person.changes]
+      ...[`${person.seen_s.toFixed(1)} s`, moment(person.first_s), moment(person.last_s), shares.join(", "), person.changes]
         .map((text) => make("td", {textContent: text})),
       make("td", {}, ...moments));
   });

@@ -4,6 +4,7 @@ const PATIENCE = 20; // times that a busy server is asked again
 const DEFAULT_WAIT_S = 2; // where a busy server does not say how long
 const LONGEST_WAIT_S = 30;
 const LOST = "The server does not answer. Is mien serve still running?";
+const BROKEN_OFF = "The server broke the request off; what was sent may be too large for it.";
 
 export class Refusal extends Error {
   constructor(status, sentence) {
@@ -31,7 +32,8 @@ async function patiently(send, signal, onWait) {
     try {
       response = await send();
     } catch (error) {
-      throw isCancelled(error) ? error : new Refusal(0, LOST);
+      if (isCancelled(error)) throw error;
+      throw new Refusal(0, await isThere() ? BROKEN_OFF : LOST);
     }
     if (response.ok) return response;
     const after = Number(response.headers.get("Retry-After"));
@@ -41,6 +43,14 @@ async function patiently(send, signal, onWait) {
     onWait(waitS);
     await pause(1000 * waitS, signal);
     onWait(0);
+  }
+}
+
+async function isThere() {
+  try {
+    return (await fetch("/healthz")).ok;
+  } catch {
+    return false;
   }
 }
 

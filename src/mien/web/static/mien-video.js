@@ -110,7 +110,7 @@ async function result(state, signal) {
   working = null;
   at("video-progress").hidden = true;
   at("video-result").hidden = false;
-  const endS = Math.max(state.duration_s ?? 0, clip().duration || 0, rows.lastS);
+  const endS = Math.max(state.duration_s ?? 0, rows.lastS, 0.1);
   timeline.show({people: rows.people, startS: 0, endS, labels: rows.labels});
   at("clip-time").hidden = rows.people.length === 0;
   showSummary(at("summary"), summary, seek);

@@ -29,11 +29,12 @@ export function words(face) {
   return `${face.mixture.name}: ${listed(likely)}`;
 }
 
-// Returns what fits beside a box.
-export function shortWords(face) {
+// Returns what fits beside a box; of several faces of a picture, with the number under which it is listed.
+export function shortWords(face, several) {
   const single = Object.keys(face.mixture.shares).length === 1;
   const says = single ? `${face.mixture.name} ${percent(face.confidence)}` : face.mixture.name;
-  return face.track === null ? says : `${nameOf(face)}: ${says}`;
+  if (face.track === null) return several ? `${face.face + 1}: ${says}` : says;
+  return `${nameOf(face)}: ${says}`;
 }
 
 // Returns several faces in one sentence, for those who do not see the picture.
@@ -49,6 +50,12 @@ export function clock(seconds) {
   const minutes = String(Math.floor(whole / 60) % 60).padStart(whole < 3600 ? 1 : 2, "0");
   const start = whole < 3600 ? "" : `${Math.floor(whole / 3600)}:`;
   return `${start}${minutes}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+// Returns a moment to a tenth of a second: "0:03.4".
+export function moment(seconds) {
+  const tenths = Math.round(10 * Math.max(0, seconds));
+  return `${clock(Math.floor(tenths / 10))}.${tenths % 10}`;
 }
 
 // ---- Files, in the columns that `mien recognize` writes.
