@@ -78,7 +78,8 @@ def _label(
     if font is None:
         return ()
     picture_width, picture_height = canvas.im.size
-    left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
+    left, _, right, _ = canvas.textbbox((0, 0), text, font=font)
+    _, top, _, bottom = canvas.textbbox((0, 0), "d(p)", font=font)  # as high whatever the letters
     width, height = right - left + 2 * pad, bottom - top + 2 * pad
     # Above the box, below it, inside it at the top or the bottom, flush with its left or its right side.
     xs = [min(max(x, 0.0), max(picture_width - width, 0.0)) for x in (x0, x1 - width)]
