@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from hypothesis import strategies as st
 from mien.errors import InputError, OutputError
 from mien.labels import FER2013, FERPLUS
 from mien.sinks import FORMATS, ParquetSink, Row, open_sink, to_row
-from mien.types import Face, Reading
+from mien.types import Face, FrameReading, Reading
 
 KEYS = [
     "source", "frame", "time_s", "face", "track", "box", "detector_score", "expression", "confidence", "probabilities",
+    "mixture",
 ]  # fmt: skip
 
 
@@ -67,7 +69,13 @@ def nested(row: dict[str, Any]) -> Row:
         "expression": row["expression"],
         "confidence": number("confidence", float),
         "probabilities": {key.removeprefix("p_"): number(key, float) for key in row if key.startswith("p_")},
+        "mixture": row["mixture"],
     }
+
+
+def told_flat(rows: list[Row], kind: str) -> list[Row]:
+    """Return rows as a format tells them: of a mixture, CSV and Parquet hold the name."""
+    return rows if kind == "jsonl" else [{**row, "mixture": row["mixture"]["name"]} for row in rows]
 
 
 def write(path: Path, kind: str, rows: list[Row], labels: tuple[str, ...] = FER2013, *, at_once: int = 3) -> None:
@@ -89,6 +97,26 @@ def test_a_row_has_the_keys_of_the_design_in_their_order() -> None:
     assert json.loads(json.dumps(row)) == row
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_face_of_a_video_tells_its_frame_its_time_and_its_person(tmp_path: Path, kind: str) -> None:
+    followed = replace(reading(2), track=3)
+    rows = [to_row("clip.mp4", 0, followed, frame=FrameReading(41, 1.64, [followed]))]
+    assert (rows[0]["frame"], rows[0]["time_s"], rows[0]["track"]) == (41, 1.64, 3)
+    write(tmp_path / f"readings.{kind}", kind, rows)
+    assert read_back(tmp_path / f"readings.{kind}") == told_flat(rows, kind)
+
+
+def test_a_mixture_is_told_in_words_and_shares() -> None:
+    face = reading().face
+    for probabilities, name, labels in (
+        ({"happy": 0.97, "surprise": 0.02, "sad": 0.01}, "happy", ["happy"]),
+        ({"happy": 0.6, "surprise": 0.39, "sad": 0.01}, "happily surprised", ["happy", "surprise"]),
+        ({"happy": 0.34, "surprise": 0.33, "sad": 0.33}, "unsure", []),
+    ):
+        told = to_row("a.jpg", 0, Reading(face, probabilities))["mixture"]
+        assert (told["name"], list(told["shares"])) == (name, labels)
+
+
 def test_numbers_of_somebody_elses_detector_are_written_too() -> None:
     face = Face(np.array([1, 2, 3, 4], np.float64), None, np.float32(0.5))  # type: ignore[arg-type]
     row = to_row("a.jpg", 0, Reading(face, {"happy": 0.75, "sad": 0.25}))
@@ -100,7 +128,7 @@ def test_numbers_of_somebody_elses_detector_are_written_too() -> None:
 def test_what_is_written_is_read_again(tmp_path: Path, kind: str, count: int) -> None:
     rows = rows_of(count)
     write(tmp_path / f"readings.{kind}", kind, rows)
-    assert read_back(tmp_path / f"readings.{kind}") == rows
+    assert read_back(tmp_path / f"readings.{kind}") == told_flat(rows, kind)
     assert [path.name for path in tmp_path.iterdir()] == [f"readings.{kind}"]
 
 
@@ -110,7 +138,7 @@ def test_a_models_own_labels_make_the_columns(tmp_path: Path, kind: str) -> None
     path = tmp_path / f"readings.{kind}"
     write(path, kind, rows, FERPLUS)
     assert list(read_back(path)[0]["probabilities"]) == list(FERPLUS)
-    assert read_back(path) == rows
+    assert read_back(path) == told_flat(rows, kind)
 
 
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
@@ -154,6 +182,7 @@ def test_csv_has_a_header_even_without_a_face() -> None:
         "box_x1",
         "box_y1",
         *KEYS[6:9],
+        "mixture",
         *(f"p_{label}" for label in FER2013),
     ]
 
@@ -163,14 +192,14 @@ def test_parquet_keeps_its_types_and_gathers_rows(tmp_path: Path, monkeypatch: p
     write(path, "parquet", rows_of(40), at_once=1)
     file = pq.ParquetFile(path)
     kinds = {name: str(kind) for name, kind in zip(file.schema_arrow.names, file.schema_arrow.types, strict=True)}
-    assert {kinds[name] for name in ("source", "expression")} == {"string"}
+    assert {kinds[name] for name in ("source", "expression", "mixture")} == {"string"}
     assert {kinds[name] for name in ("frame", "face", "track")} == {"int64"}
     assert {kinds[name] for name in ("time_s", "box_x0", "confidence", "p_happy")} == {"double"}
     assert file.metadata.num_row_groups == 1
     monkeypatch.setattr(ParquetSink, "GROUP", 15)
     write(path, "parquet", rows_of(40), at_once=1)
     assert pq.ParquetFile(path).metadata.num_row_groups == 3
-    assert read_back(path) == rows_of(40)
+    assert read_back(path) == told_flat(rows_of(40), "parquet")
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -188,7 +217,7 @@ def test_nothing_appears_and_nothing_is_lost_when_the_block_fails(tmp_path: Path
     write(path, kind, rows_of(2))
     with pytest.raises(KeyError, match="halfway"):
         fail()
-    assert read_back(path) == rows_of(2)
+    assert read_back(path) == told_flat(rows_of(2), kind)
     assert list(tmp_path.iterdir()) == [path]
 
 

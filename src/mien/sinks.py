@@ -1,8 +1,9 @@
 r"""Readings to files: JSON lines, CSV, Parquet.  One row is one face.
 
-A JSON line holds source, frame, time_s, face, track, box [x0, y0, x1, y1], detector_score, expression, confidence and
-probabilities {label: p}.  CSV and Parquet hold the same, flat: box_x0 ... box_y1 and one column p_LABEL a label.  For a
-picture frame, time_s and track are null (empty in CSV); face counts the faces of the picture from 0, the largest first.
+A JSON line holds source, frame, time_s, face, track, box [x0, y0, x1, y1], detector_score, expression, confidence,
+probabilities {label: p} and mixture {"name", "shares" {label: share}}.  CSV and Parquet hold the same, flat: box_x0 ...
+box_y1, mixture as its name, and one column p_LABEL a label.  For a picture frame, time_s and track are null (empty in
+CSV); face counts the faces of the picture or the frame from 0, the largest first.
 Bytes of a file's name that are not UTF-8 stand in source as \xNN.
 """
 
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 
 from mien.errors import InputError
 from mien.files import atomic_path
-from mien.types import Reading
+from mien.types import FrameReading, Reading
 
 __all__ = ["FORMATS", "Row", "Sink", "open_sink", "to_row"]
 
@@ -34,19 +35,27 @@ class Sink(Protocol):
         """Add the rows."""
 
 
-def to_row(source: str, face: int, reading: Reading) -> Row:
-    """Return the row of one face of a picture, in the keys and the order of a JSON line."""
+def to_row(source: str, face: int, reading: Reading, *, frame: FrameReading | None = None) -> Row:
+    """Return the row of one face, in the keys and the order of a JSON line.
+
+    frame: of a video, that the face is in; None: of a picture.
+    """
+    mixture = reading.mixture
     return {
         "source": source.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
-        "frame": None,
-        "time_s": None,
+        "frame": None if frame is None else frame.number,
+        "time_s": None if frame is None else round(frame.time_s, 4),
         "face": face,
-        "track": None,
+        "track": reading.track,
         "box": [round(float(value), 2) for value in reading.face.box_xyxy],
         "detector_score": round(float(reading.face.score), 4),
         "expression": reading.expression,
         "confidence": round(reading.confidence, 6),
         "probabilities": {label: round(share, 6) for label, share in reading.probabilities.items()},
+        "mixture": {
+            "name": mixture.name,
+            "shares": {label: round(share, 4) for label, share in mixture.shares.items()},
+        },
     }
 
 
@@ -87,7 +96,7 @@ class ParquetSink:
     def __init__(self, path: Path, labels: Sequence[str]) -> None:
         """Open the file; `close` completes it."""
         kinds = {"source": pa.string(), "frame": pa.int64(), "face": pa.int64(), "track": pa.int64()}
-        kinds["expression"] = pa.string()
+        kinds |= {"expression": pa.string(), "mixture": pa.string()}
         self._schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in _columns(labels)])
         self._writer = pq.ParquetWriter(path, self._schema)
         self._waiting: list[Row] = []
@@ -145,12 +154,13 @@ def _text_sink(file: IO[str], kind: str, labels: Sequence[str]) -> Iterator[Sink
 def _columns(labels: Sequence[str]) -> list[str]:
     """Return the columns of a flat row."""
     box = ["box_x0", "box_y0", "box_x1", "box_y1"]
-    head = ["source", "frame", "time_s", "face", "track", *box, "detector_score", "expression", "confidence"]
+    head = ["source", "frame", "time_s", "face", "track", *box, "detector_score", "expression", "confidence", "mixture"]
     return head + [f"p_{label}" for label in labels]
 
 
 def _flat(row: Row) -> Row:
     """Return a row without lists and dictionaries."""
-    flat = {key: value for key, value in row.items() if key not in ("box", "probabilities")}
+    flat = {key: value for key, value in row.items() if key not in ("box", "probabilities", "mixture")}
     flat |= dict(zip(("box_x0", "box_y0", "box_x1", "box_y1"), row["box"], strict=True))
+    flat["mixture"] = row["mixture"]["name"]
     return flat | {f"p_{label}": share for label, share in row["probabilities"].items()}

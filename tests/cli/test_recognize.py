@@ -106,7 +106,7 @@ def test_json_lines_hold_what_the_recognizer_reads(run: Run, quick: list[str], t
         (reading,) = recognizer.read(row["source"])
         assert list(row) == [
             "source", "frame", "time_s", "face", "track", "box", "detector_score", "expression", "confidence",
-            "probabilities",
+            "probabilities", "mixture",
         ]  # fmt: skip
         assert (row["frame"], row["time_s"], row["track"], row["face"]) == (None, None, None, 0)
         assert row["box"] == [0, 0, 40, 40]
