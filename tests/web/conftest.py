@@ -1,24 +1,37 @@
-"""What the tests of the page share: a small set of faces, and the command that serves it."""
+"""What the tests of pages and service share: a small set of faces, a small service, and what serves them."""
 
 from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
+from mien.classify import Classifier
 from mien.data.faceset import FaceSet, FileRow, FoundFace, stamp_of
 from mien.data.quality import Quality
 from mien.media import encode_jpeg, read_image, write_image
 from mien.spec import CropSpec
+from mien.video_writer import VideoWriter
+from mien.web.api import create_api, server_config
+from mien.web.limits import Limits
+from mien.web.metrics import Metrics
+from mien.web.pictures import PictureReader
 
 MakeSet = Callable[..., FaceSet]
 FACE_BOX = (85.0, 30.0, 140.0, 95.0)  # of the portrait that the repository holds, at half its size
@@ -97,3 +110,97 @@ def until(true: Callable[[], bool], *, seconds: float = 15) -> None:
     while not true():
         assert time.monotonic() < end, "it did not come to be so"
         time.sleep(0.05)
+
+
+@dataclass
+class Service:
+    """The service with a tiny model for which each picture is one face, served in a thread."""
+
+    address: str
+    temporary: Path  # where its temporary files lie
+
+    @property
+    def port(self) -> int:
+        return port_of(self.address)
+
+    def left(self) -> list[Path]:
+        """Return the files that lie in the temporary folder."""
+        return sorted(path for path in self.temporary.rglob("*") if path.is_file())
+
+
+MakeService = Callable[..., Service]
+
+
+@pytest.fixture
+def make_app(
+    make_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., FastAPI]]:
+    """Return a function that makes the service's app; at the end nothing of it may be left in the temporary folder."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+
+    def make(*, token: str | None = None, names: frozenset[str] | None = None, **limits: Any) -> FastAPI:
+        bounds, metrics = Limits(**limits), Metrics()
+        reader = PictureReader(
+            Classifier.load(make_model()), detector="none", min_face_px=None, workers=2,
+            max_pixels=bounds.max_pixels, on_batch=metrics.batch_faces.observe,
+        )  # fmt: skip
+        return create_api(reader, model="tiny", limits=bounds, metrics=metrics, token=token, names=names)
+
+    yield make
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.fixture
+def make_client(make_app: Callable[..., FastAPI]) -> Iterator[Callable[..., TestClient]]:
+    """Return a function that starts the service in this process and gives a client of it."""
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> TestClient:
+            app = make_app(**settings)
+            return stack.enter_context(
+                TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False, follow_redirects=False)
+            )
+
+        yield make
+
+
+@pytest.fixture
+def serve(make_app: Callable[..., FastAPI], tmp_path: Path) -> Iterator[MakeService]:
+    """Return a function that serves the service on a port of this machine."""
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def make(*, token: str | None = None, **limits: Any) -> Service:
+        app = make_app(token=token, **limits)
+        server = uvicorn.Server(server_config(app, Limits(**limits)))
+        listening = socket.create_server(("127.0.0.1", 0))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        until(lambda: server.started)
+        return Service(f"http://127.0.0.1:{listening.getsockname()[1]}/", tmp_path / "temporary")
+
+    yield make
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> bytes:
+    """Return the bytes of a small picture."""
+    return encode_jpeg(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8), quality=85)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Return a video of a second whose brightness moves from the left to the right."""
+    path = tmp_path / "clip.mp4"
+    with VideoWriter(path) as writer:
+        for index in range(10):
+            image = np.full((64, 64, 3), 20, np.uint8)
+            image[:, 6 * index : 6 * index + 10] = 240
+            writer.write(image, index / 10)
+    return path

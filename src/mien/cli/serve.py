@@ -48,11 +48,9 @@ def serve(
     temporary folder until they are deleted, --keep seconds have passed or the service ends.
     Needs the extra `serve`.
     """
-    import uvicorn
-
     from mien.classify import Classifier
     from mien.web.access import LOOPBACK_NAMES, check_token, is_loopback, make_token
-    from mien.web.api import create_api
+    from mien.web.api import create_api, server_config
     from mien.web.limits import Limits
     from mien.web.metrics import Metrics
     from mien.web.pictures import PictureReader
@@ -74,15 +72,10 @@ def serve(
             reader, model=model, limits=limits, metrics=metrics, token=token,
             names=LOOPBACK_NAMES | {host.lower()} | set(map(str.lower, name or ())) if is_loopback(host) else None,
         )  # fmt: skip
-        config = uvicorn.Config(
-            app, access_log=False, log_config=None, log_level="error", lifespan="on", server_header=False,
-            proxy_headers=False, ws="websockets-sansio", ws_max_size=limits.max_frame_bytes, http="h11",
-            timeout_graceful_shutdown=3,
-        )  # fmt: skip
         err.print("Ctrl-C ends")
         address = tell_address(listening, host, token, own=own, what="the faces")
         if open_browser:
             webbrowser.open(address)
-        run(config, listening)
+        run(server_config(app, limits), listening)
     finally:
         listening.close()

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-__all__ = ["Faces", "Health", "Job", "Person", "Picture", "PicturesAnswer"]
+__all__ = ["Faces", "Health", "Job", "Picture", "PicturesAnswer"]
 
 _FACE: dict[str, JsonValue] = {
     "face": 0, "track": None, "box": [88.31, 41.5, 140.9, 94.02], "detector_score": 0.9871, "expression": "happy",
@@ -60,19 +60,13 @@ class Job(BaseModel):
     """How far a video is."""
 
     id: str
-    state: Literal["waiting", "running", "done", "failed", "cancelled"]
+    state: Literal["waiting", "running", "done", "failed"]
     progress: float = Field(ge=0, le=1)
     time_s: float = Field(description="How much of the video is read.")
     duration_s: float | None = Field(description="As its file says; null where it does not.")
     faces: int = Field(description="Rows so far: faces over all frames.")
     annotated: bool = Field(description="Whether there is, or will be, an annotated copy.")
     error: str | None = Field(description="Why it failed, or where a video that is done broke off.")
-
-
-class Person(BaseModel):
-    """One person of a video."""
-
-    track: int
 
 
 class Health(BaseModel):

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import uvicorn
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
@@ -20,11 +21,14 @@ from mien.web.openapi import describe_with
 from mien.web.pictures import PictureReader
 from mien.web.problems import add_problems, describe, problem
 from mien.web.recognizing import add_recognizing
+from mien.web.video_routes import add_videos
+from mien.web.videos import Videos
 
-__all__ = ["create_api"]
+__all__ = ["create_api", "server_config"]
 
 STATIC = Path(__file__).parent / "static"
 HEALTH = "/healthz"
+GRACE_S = 3  # that requests are given at the end of the service
 _ABOUT = """\
 Reads the expressions of the faces in pictures, video and a camera's frames.  Nothing that is sent is kept after the
 answer; what a video comes to is deleted when it is asked for, or a while later.  Errors are problem documents (RFC
@@ -46,11 +50,13 @@ def create_api(
     """
     limits, metrics = limits or Limits(), metrics or Metrics()
     cameras = Cameras(reader.recognizer, workers=reader.workers, limits=limits, metrics=metrics)
+    videos = Videos(reader.recognizer, limits=limits, metrics=metrics)
     gate = Gate(most=limits.max_at_once, most_bytes=limits.max_held_bytes)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        await videos.close()
         cameras.close()
         reader.close()
 
@@ -65,6 +71,7 @@ def create_api(
     add_problems(app)
     router = APIRouter()
     add_recognizing(router, reader, gate=gate, limits=limits, metrics=metrics, model=model)
+    add_videos(router, videos, limits=limits)
     cameras.add_to(router)
     _add_pages(router)
     _add_upkeep(router, metrics)
@@ -74,6 +81,15 @@ def create_api(
     metrics.watch("mien_held_bytes", "Bytes of pictures in memory.", lambda: gate.held_bytes)
     metrics.watch("mien_live_connections", "Cameras that are connected.", lambda: cameras.connections)
     return app
+
+
+def server_config(app: FastAPI, limits: Limits) -> uvicorn.Config:
+    """Return how uvicorn serves the app."""
+    return uvicorn.Config(
+        app, access_log=False, log_config=None, log_level="error", lifespan="on", server_header=False,
+        proxy_headers=False, http="h11", ws="websockets-sansio", ws_max_size=limits.max_frame_bytes,
+        ws_per_message_deflate=False, timeout_graceful_shutdown=GRACE_S,
+    )  # fmt: skip
 
 
 def _add_pages(router: APIRouter) -> None:

@@ -72,12 +72,11 @@ class Batcher:
         try:
             crops = np.concatenate([each.crops for each in batch])
             self._on_batch(len(crops))
-            probabilities = self._predict(crops)
+            ends = np.cumsum([len(each.crops) for each in batch])
+            told = np.split(self._predict(crops), ends[:-1])
         except Exception as error:  # whatever it is, those who wait are told, and the next batch is read
             for each in batch:
                 each.told.set_exception(error)
             return
-        start = 0
-        for each in batch:
-            each.told.set_result(probabilities[start : start + len(each.crops)])
-            start += len(each.crops)
+        for each, probabilities in zip(batch, told, strict=True):
+            each.told.set_result(probabilities)
