@@ -423,6 +423,6 @@ def test_mixed_expressions_need_votes_and_one_model(make_dataset: MakeDataset, m
     assert "the dataset has no votes" in one_line(run(model, "--data", make_dataset(), "--mixed"))
     for other in (("--truth", "majority"), ("--against", model)):
         assert "--mixed measures one model" in one_line(run(model, "--data", "nowhere", "--mixed", *other))
-    Path("results").mkdir(exist_ok=True)
-    Path("results/mixtures.csv").write_text("something,else\n")
-    assert "results/mixtures.csv: not a mixtures.csv" in one_line(run(model, "--data", "nowhere", "--mixed"))
+    Path("mixtures.csv").write_text("something,else\n")
+    told = run(model, "--data", "nowhere", "--mixed", "--results", "any.csv")
+    assert "mixtures.csv: not a mixtures.csv" in one_line(told)
