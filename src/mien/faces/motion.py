@@ -34,6 +34,12 @@ class Motion:
         """Return by how much lengths grow."""
         return math.hypot(self.matrix[0, 0], self.matrix[1, 0])
 
+    def unscaled(self, centre_px: FloatArray) -> Motion:
+        """Return the shift alone that this is at a point (2,)."""
+        shift = np.eye(2, 3)
+        shift[:, 2] = self.points(centre_px[None])[0] - centre_px
+        return Motion(shift)
+
     def points(self, points_px: FloatArray) -> FloatArray:
         """Return points (N, 2) moved."""
         return (points_px @ self.matrix[:, :2].T + self.matrix[:, 2]).astype(np.float32)

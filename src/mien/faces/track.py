@@ -30,10 +30,14 @@ __all__ = ["DETECT_EVERY_S", "Tracker"]
 
 DETECT_EVERY_S = 0.24  # six frames of 25 a second
 MISSES = 3  # detections in a row that do not see a face which flow still follows: then it is hidden
-HIDDEN_S = 2.0  # a face may be away so long and still be the same
-LEAST_LIKENESS = 0.5  # of a face with what it looked like: below it something else is there
-TAKEN_UP_LIKENESS = 0.6  # for a hidden face to be taken up again away from where it is thought to be
-CROWDED = 0.15  # overlap with another face, from which on a face's look is not learned
+UNDECIDED_S = 1.0  # a face that others hide in part may wait so long until it is said who it is
+HIDDEN_S = 4.0  # a face may be away so long and still be the same
+# How alike two looks are: of one face over time 0.47 and more, of two faces 0.57 at most, in 98 of 100 pairs each.
+LEAST_LIKENESS = 0.42  # of a face with what it looked like: below it something else is there
+TAKEN_UP_LIKENESS = (0.48, 0.6)  # for a hidden face to be taken up again: where it is thought to be, and far from there
+SURE_LIKENESS = 0.65  # of a face among others with what is found, from which on its look is learned all the same
+CROWDED_SIDES = 1.4  # closer than so many sides, faces hide parts of each other's look
+FARTHEST_SIDES = 4.0  # from where a hidden face is thought to be
 SAME_PLACE = 0.5  # overlap of two tracks, from which on they are on one face
 LEARNED = 0.2  # of the look, and of the velocity, at each time
 CORRECTED = 0.6  # of the way from where flow has a face to where it was found
@@ -84,15 +88,17 @@ class Tracker:
     def end(self) -> None:
         """Take those for faces that are still undecided: no more frames come, or another shot begins."""
         for track in self._tracks:
-            if track.tentative:
+            if track.person is None:
                 self._confirm(track)
         self._tracks, self._grey, self._detected_s = [], None, -math.inf
 
-    def _confirm(self, track: Track) -> None:
-        """Make a track the next person."""
-        track.tentative = False
-        self._persons += 1
-        self._decided[track.key] = self._persons
+    def _confirm(self, track: Track, person: int | None = None) -> None:
+        """Make a track a person: one who was there before, or else the next one."""
+        if person is None:
+            self._persons += 1
+            person = self._persons
+        track.person = person
+        self._decided[track.key] = person
 
     def _move(self, grey: ImageArray, scale: float, time_s: float) -> None:
         """Move all faces to where they are now: by flow, or where that does not tell, as they moved before."""
@@ -102,12 +108,12 @@ class Tracker:
             motions = follow(self._grey, grey, [track.face.box_xyxy for track in seen], scale=scale)
         elapsed = time_s - self._time_s
         for track, motion in zip(seen, motions, strict=True):
-            if motion is None:
+            before, crowded = _centre(track.face.box_xyxy), self._crowded(track)
+            if motion is None or (crowded and track.misses):  # the flow may be that of what hides it
                 self._coast(track, elapsed)
                 continue
-            before = _centre(track.face.box_xyxy)
-            track.face = _moved(track.face, motion)
-            if elapsed > 0 and not self._crowded(track):
+            track.face = _moved(track.face, motion.unscaled(before) if crowded else motion)
+            if elapsed > 0 and not crowded:
                 velocity = (_centre(track.face.box_xyxy) - before) / elapsed
                 track.velocity += np.float32(LEARNED) * (velocity - track.velocity)
             track.seen_s = time_s
@@ -128,7 +134,8 @@ class Tracker:
             if track.hidden or track.face.framed:
                 continue
             now = look_of(image_rgb, track.face.box_xyxy)
-            if likeness(track.look, now) < LEAST_LIKENESS:
+            alike = likeness(track.look, now)
+            if alike < LEAST_LIKENESS:
                 track.hidden = True
             elif not self._crowded(track):
                 track.look = _mixed(track.look, now)
@@ -141,46 +148,59 @@ class Tracker:
 
     def _crowded(self, track: Track) -> bool:
         """Return whether another face is so close that it may be taken for this one."""
+        centre = _centre(track.face.box_xyxy)
         return any(
-            other is not track and overlap(track.face.box_xyxy, other.face.box_xyxy) > CROWDED for other in self._tracks
+            other is not track
+            and np.abs(_centre(other.face.box_xyxy) - centre).max() < CROWDED_SIDES * (other.side + track.side) / 2
+            for other in self._tracks
         )
 
     def _detect(self, image_rgb: ImageArray, time_s: float) -> None:
         """Look for faces, and give each to the track that it fits."""
         self._detected_s = time_s
-        faces = self._detector(image_rgb)
+        faces, before = self._detector(image_rgb), list(self._tracks)
         looks = [look_of(image_rgb, face.box_xyxy) for face in faces]
         costs = np.array(
-            [
-                [_cost(track, face, look, time_s) for face, look in zip(faces, looks, strict=True)]
-                for track in self._tracks
-            ],
+            [[_cost(track, face, look, time_s) for face, look in zip(faces, looks, strict=True)] for track in before],
             np.float64,
-        ).reshape(len(self._tracks), len(faces))
+        ).reshape(len(before), len(faces))
         pairs = [(row, column) for row, column in zip(*linear_sum_assignment(costs), strict=True)
                  if costs[row, column] < NEVER]  # fmt: skip
         for row, column in pairs:
-            self._take(self._tracks[row], faces[column], looks[column], time_s)
-        given = {row for row, _ in pairs}
-        for row, track in enumerate(self._tracks):
-            if row not in given and not track.hidden:
-                track.misses += 1
-                track.hidden = track.misses >= MISSES
-        refuted = [track for row, track in enumerate(self._tracks) if row not in given and track.tentative]
-        self._decided.update((track.key, None) for track in refuted)
-        self._tracks = [track for track in self._tracks if track not in refuted]
+            self._take(before[row], faces[column], looks[column], time_s)
+        for track in [track for row, track in enumerate(before) if row not in {row for row, _ in pairs}]:
+            track.misses += 1
+            track.hidden = track.hidden or track.misses >= MISSES
+            if track.person is None:
+                self._decided[track.key] = None
+                self._tracks.remove(track)
         for column in sorted(set(range(len(faces))) - {column for _, column in pairs}):
-            self._tracks.append(Track(self._next_key, faces[column], looks[column], time_s))
+            self._tracks.append(Track(self._next_key, faces[column], looks[column], time_s, born_s=time_s))
             self._next_key += 1
 
     def _take(self, track: Track, face: Face, look: FloatArray | None, time_s: float) -> None:
         """Go on with a detection that is this track's face."""
-        if track.tentative:
-            self._confirm(track)
+        if track.person is None:
+            self._decide(track, face, look, time_s)
         track.face = face if track.hidden or face.framed else _corrected(track.face, face)
         track.hidden, track.misses, track.seen_s = False, 0, time_s
-        if not self._crowded(track):
+        if not self._crowded(track) or likeness(track.look, look) >= SURE_LIKENESS:
             track.look = _mixed(track.look, look)
+
+    def _decide(self, track: Track, face: Face, look: FloatArray | None, time_s: float) -> None:
+        """Say who a face is that was seen twice: somebody who was hidden before it came, or else somebody new.
+
+        Where others hide parts of its look, that waits a little.
+        """
+        away = [other for other in self._tracks if other.hidden and other.person and other.seen_s <= track.born_s]
+        costs = [_cost(other, face, look, time_s) for other in away]
+        if costs and min(costs) < NEVER:
+            before = away[int(np.argmin(costs))]
+            self._confirm(track, before.person)
+            track.velocity = before.velocity
+            self._tracks.remove(before)
+        elif not away or not self._crowded(track) or time_s - track.born_s >= UNDECIDED_S:
+            self._confirm(track)
 
     def _inside(self, track: Track) -> bool:
         """Return whether the middle of a face is in the picture."""
@@ -222,11 +242,12 @@ def _cost(track: Track, face: Face, look: FloatArray | None, time_s: float) -> f
     if not 0.5 < side / track.side < 2.0:
         return NEVER
     if track.hidden:
-        away_s = time_s - track.seen_s
-        if alike < TAKEN_UP_LIKENESS or distance > 1.0 + 2.0 * away_s:
+        far = distance / min(1.0 + 2.0 * (time_s - track.seen_s), FARTHEST_SIDES)
+        near_likeness, far_likeness = TAKEN_UP_LIKENESS
+        if far > 1 or alike < near_likeness + far * (far_likeness - near_likeness):
             return NEVER
-        return 0.5 * min(distance, 1.0) + 2.0 * (1 - alike) + 0.2
-    if place < 0.2 and (distance > 1.0 or alike < TAKEN_UP_LIKENESS):
+        return 0.5 * far + 2.0 * (1 - alike) + 0.2
+    if place < 0.2 and (distance > 1.0 or alike < TAKEN_UP_LIKENESS[1]):
         return NEVER
     return 0.5 * (1 - place) + 2.0 * (1 - alike)
 

@@ -30,9 +30,10 @@ class Track:
     look: FloatArray | None
     seen_s: float  # when it was last seen
     velocity: FloatArray = field(default_factory=lambda: np.zeros(2, np.float32))  # (2,) pixels a second
+    born_s: float = 0.0  # when it was first seen
+    person: int | None = None  # None: undecided
     misses: int = 0
     hidden: bool = False
-    tentative: bool = True  # seen by one detection alone
 
     @property
     def side(self) -> float:
@@ -67,7 +68,8 @@ def pack_track(track: Track) -> dict[str, Any]:
     look = None if track.look is None else track.look.tolist()
     return {
         **_packed_face(track.face), "key": track.key, "look": look, "velocity": track.velocity.tolist(),
-        "seen_s": track.seen_s, "misses": track.misses, "hidden": track.hidden, "tentative": track.tentative,
+        "seen_s": track.seen_s, "born_s": track.born_s, "person": track.person, "misses": track.misses,
+        "hidden": track.hidden,
     }  # fmt: skip
 
 
@@ -75,5 +77,5 @@ def unpack_track(packed: dict[str, Any]) -> Track:
     """Return the track that `pack_track` packed."""
     look = None if packed["look"] is None else np.array(packed["look"], np.float32)
     velocity = np.array(packed["velocity"], np.float32)
-    kept = {name: packed[name] for name in ("key", "seen_s", "misses", "hidden", "tentative")}
+    kept = {name: packed[name] for name in ("key", "seen_s", "born_s", "person", "misses", "hidden")}
     return Track(face=_unpacked_face(packed), look=look, velocity=velocity, **kept)
