@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -52,11 +52,11 @@ class Frame:
     number: int  # of the frame in the video, from 0; those in between count
 
 
-def frames(path: str | Path, *, every_s: float = 0.0) -> Iterator[Frame]:
+def frames(path: str | Path, *, every_s: float = 0.0, first: int = 0) -> Generator[Frame]:
     """Yield frames of a video, by their own times: the first, then the next that is `every_s` or more after a tick.
 
-    every_s: seconds from tick to tick; 0: every frame.  Frames in between are decoded but not converted; damaged ones
-    are left out, and how many is logged.
+    every_s: seconds from tick to tick; 0: every frame.  first: the number of the frame from which on they are wanted.
+    Frames in between and before are decoded but not converted; damaged ones are left out, and how many is logged.
     Raises VideoError where it cannot be opened, holds no video, is damaged for long or ends in the middle; what came
     before that has been yielded by then.
     """
@@ -67,7 +67,8 @@ def frames(path: str | Path, *, every_s: float = 0.0) -> Iterator[Frame]:
         for number, frame in enumerate(decoder):
             time_s = clock.time_of(frame)
             if time_s + 1e-6 >= wanted:
-                yield Frame(time_s, upright(frame), number)
+                if number >= first:
+                    yield Frame(time_s, upright(frame), number)
                 while every_s and wanted <= time_s + 1e-6:
                     wanted += every_s
         decoder.check_end()
