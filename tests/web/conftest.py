@@ -118,14 +118,27 @@ class Service:
 
     address: str
     temporary: Path  # where its temporary files lie
+    server: uvicorn.Server
+    thread: threading.Thread
 
     @property
     def port(self) -> int:
         return port_of(self.address)
 
-    def left(self) -> list[Path]:
+    def end(self) -> None:
+        """End it as Ctrl-C does."""
+        self.server.should_exit = True
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+    def left(self) -> list[str]:
         """Return the files that lie in the temporary folder."""
-        return sorted(path for path in self.temporary.rglob("*") if path.is_file())
+        return files_in(self.temporary)
+
+
+def files_in(folder: Path) -> list[str]:
+    """Return the files in a folder and those below it, some of which may go meanwhile."""
+    return [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]  # noqa: PTH118
 
 
 MakeService = Callable[..., Service]
@@ -169,7 +182,7 @@ def make_client(make_app: Callable[..., FastAPI]) -> Iterator[Callable[..., Test
 @pytest.fixture
 def serve(make_app: Callable[..., FastAPI], tmp_path: Path) -> Iterator[MakeService]:
     """Return a function that serves the service on a port of this machine."""
-    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+    running: list[Service] = []
 
     def make(*, token: str | None = None, **limits: Any) -> Service:
         app = make_app(token=token, **limits)
@@ -177,15 +190,14 @@ def serve(make_app: Callable[..., FastAPI], tmp_path: Path) -> Iterator[MakeServ
         listening = socket.create_server(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
-        running.append((server, thread))
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        running.append(Service(address, tmp_path / "temporary", server, thread))
         until(lambda: server.started)
-        return Service(f"http://127.0.0.1:{listening.getsockname()[1]}/", tmp_path / "temporary")
+        return running[-1]
 
     yield make
-    for server, thread in running:
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
+    for service in running:
+        service.end()
 
 
 @pytest.fixture
@@ -196,11 +208,10 @@ def picture(tmp_path: Path) -> bytes:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """Return a video of a second whose brightness moves from the left to the right."""
+    """Return a video of a second that grows brighter."""
     path = tmp_path / "clip.mp4"
+    still = np.random.default_rng(0).integers(60, 160, (16, 16, 3), np.uint8).repeat(4, axis=0).repeat(4, axis=1)
     with VideoWriter(path) as writer:
         for index in range(10):
-            image = np.full((64, 64, 3), 20, np.uint8)
-            image[:, 6 * index : 6 * index + 10] = 240
-            writer.write(image, index / 10)
+            writer.write((still + 8 * index).astype(np.uint8), index / 10)
     return path

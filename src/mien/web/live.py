@@ -7,9 +7,11 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -91,8 +93,6 @@ class Cameras:
             try:
                 await socket.accept()
                 await self._serve(socket)
-            except WebSocketDisconnect:
-                pass
             finally:
                 self.connections -= 1
 
@@ -103,18 +103,11 @@ class Cameras:
     async def _serve(self, socket: WebSocket) -> None:
         """Answer one connection until it ends."""
         newest = _Newest()
-        taking = asyncio.ensure_future(self._take(socket, newest))
-        answering = asyncio.ensure_future(self._answer(socket, newest))
-        try:
-            await asyncio.wait({taking, answering}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (taking, answering):
-                task.cancel()
-            ended = await asyncio.gather(taking, answering, return_exceptions=True)
-        for error in ended:
-            if isinstance(error, Exception):
-                raise error
-        if (code := next((code for code in ended if isinstance(code, int)), None)) is not None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._answer, socket, newest)
+            code = await self._take(socket, newest)
+            group.cancel_scope.cancel()
+        if code is not None:
             await socket.close(code)
 
     async def _take(self, socket: WebSocket, newest: _Newest) -> int | None:
@@ -148,7 +141,8 @@ class Cameras:
             told = await loop.run_in_executor(self._threads, self._read, reader, frame)
             self._frames.labels("bad" if "error" in told else "read").inc()
             self._faces.inc(len(told.get("faces", ())))
-            await socket.send_text(json.dumps(told))
+            with suppress(WebSocketDisconnect):  # which who takes frames is told, too
+                await socket.send_text(json.dumps(told))
 
     def _read(self, reader: LiveReader, frame: _Frame) -> dict[str, Any]:
         """Return the answer to a frame."""
