@@ -134,14 +134,17 @@ async function list() {
 
 function noCameraHere() {
   if (isSecureContext) return "This browser gives no camera to pages.";
-  return `Browsers give a camera only to pages that come over https, or from this machine itself (localhost); this one came over http from ${location.host}. Pictures and videos work here too.`;
+  return "Browsers give a camera only to pages that come over https, or from this machine itself (localhost); "
+    + `this one came over http from ${location.host}. Pictures and videos work here too.`;
 }
 
 function refused({name, message}) {
   if (name === "NotAllowedError") {
     return "The browser does not allow this page the camera. Allow it beside the address, then switch it on again.";
   }
-  if (name === "NotFoundError" || name === "OverconstrainedError") return "No camera was found. Plug one in, then switch it on again.";
+  if (name === "NotFoundError" || name === "OverconstrainedError") {
+    return "No camera was found. Plug one in, then switch it on again.";
+  }
   if (name === "NotReadableError") return "The camera cannot be read; another program may be using it.";
   return `The camera could not be switched on: ${message || name}.`;
 }

@@ -19,7 +19,10 @@ export function drawFaces(context, faces, area, {dot = 1, mirrored = false} = {}
     }
   });
   const taken = [...boxes];
-  faces.forEach((face, index) => taken.push(label(context, shortWords(face, faces.length > 1), face, boxes[index], taken, dot, line)));
+  faces.forEach((face, index) => {
+    const text = shortWords(face, faces.length > 1);
+    taken.push(label(context, text, face, boxes[index], taken, dot, line));
+  });
 }
 
 function place([x0, y0, x1, y1], across, down, mirrorPx) {

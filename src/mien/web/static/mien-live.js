@@ -88,8 +88,7 @@ export class Live {
 // Returns why there is no connection, as far as another request can tell.
 async function why(opened) {
   try {
-    const response = await fetch("/healthz", {credentials: "same-origin"});
-    if (response.status === 401) return "The server asks for its token: open the address that mien serve printed.";
+    await fetch("/healthz");
     return opened ? "The connection was lost." : "The server takes no more cameras just now.";
   } catch {
     return "The server does not answer.";

@@ -126,7 +126,8 @@ function progress() {
 
 function addCard(file) {
   const title = make("h3", {textContent: file.name});
-  const screen = make("div", {className: "picture"}, make("img", {alt: "", hidden: true}), make("canvas", {hidden: true}));
+  const image = make("img", {alt: "", hidden: true});
+  const screen = make("div", {className: "picture"}, image, make("canvas", {hidden: true}));
   const words = make("p", {className: "small", textContent: "Waiting"});
   const png = make("button", {type: "button", textContent: "Picture with boxes (PNG)", hidden: true});
   const card = make("article", {className: "stage"}, make("div", {className: "screen"}, title, screen, words,
@@ -143,7 +144,7 @@ function finish(picture, answer) {
   if (!card.isConnected) return;
   const [words, png] = [card.querySelector(".small"), card.querySelector("button")];
   words.classList.toggle("notice", answer.error !== null);
-  words.textContent = answer.error ?? (answer.faces.length ? plural(answer.faces.length, "face") : "No face was found.");
+  words.textContent = answer.error ?? (answer.faces.length ? plural(answer.faces.length, "face") : "No face");
   if (answer.error === null) {
     if (answer.faces.length) new People(card.querySelector(".people")).show(answer.faces);
     png.hidden = false;
@@ -195,7 +196,7 @@ async function savePng({file, answer}) {
     save(`${stem(file.name)}-mien.png`, await toPng(annotated(picture, answer.faces, answer)));
     picture.close();
   } catch {
-    notice(`This browser cannot show ${file.name}, so that it cannot draw on it either; mien recognize --annotate can.`);
+    notice(`This browser cannot show ${file.name}, nor draw on it; mien recognize --annotate can.`);
   }
 }
 

@@ -17,14 +17,15 @@ export function showSummary(table, {people}, seek) {
     if (person.unsure >= LEAST_SHARE) shares.push(`(unsure ${percent(person.unsure)})`);
     const moments = told(person.shares).map(([label]) => {
       const {time_s: timeS, probability} = person.moments[label];
-      const button = make("button", {type: "button", className: "inline", textContent: `${label} ${percent(probability)} at ${moment(timeS)}`});
+      const text = `${label} ${percent(probability)} at ${moment(timeS)}`;
+      const button = make("button", {type: "button", className: "inline", textContent: text});
       button.addEventListener("click", () => seek(timeS));
       return button;
     });
-    return make("tr", {}, make("th", {scope: "row", textContent: `person ${person.track}`}),
-      ...[`${person.seen_s.toFixed(1)} s`, moment(person.first_s), moment(person.last_s), shares.join(", "), person.changes]
-        .map((text) => make("td", {textContent: text})),
-      make("td", {}, ...moments));
+    const times = [`${person.seen_s.toFixed(1)} s`, moment(person.first_s), moment(person.last_s)];
+    const cells = [...times, shares.join(", "), person.changes].map((text) => make("td", {textContent: text}));
+    const name = make("th", {scope: "row", textContent: `person ${person.track}`});
+    return make("tr", {}, name, ...cells, make("td", {}, ...moments));
   });
   const none = make("tr", {}, make("td", {colSpan: HEAD.length, textContent: "No face was found in this video."}));
   table.replaceChildren(make("thead", {}, head), make("tbody", {}, ...(rows.length ? rows : [none])));

@@ -62,7 +62,8 @@ export class Seen {
 
   json() {
     const begun = this.begun?.date.toISOString() ?? null;
-    return JSON.stringify({source: "camera", begun, frames: this.frames.length, labels: this.labels, rows: this.rows()});
+    const frames = this.frames.length;
+    return JSON.stringify({source: "camera", begun, frames, labels: this.labels, rows: this.rows()});
   }
 
   // Returns a name for a file of now.

@@ -13,7 +13,7 @@ export class Refusal extends Error {
   }
 }
 
-// Returns the response of a fetch; waits and asks again where the server is busy, telling `onWait` for how many seconds.
+// Returns the response of a fetch.  Where the server is busy, it waits and asks again, telling `onWait` the seconds.
 export function ask(path, options = {}, onWait = () => {}) {
   return patiently(() => fetch(path, {credentials: "same-origin", ...options}), options.signal, onWait);
 }

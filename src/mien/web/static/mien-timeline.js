@@ -191,7 +191,7 @@ function drawAxis(canvas, startS, endS, fromEnd) {
   context.font = `${12 * dot}px system-ui, sans-serif`;
   context.textBaseline = "bottom";
   const most = Math.max(2, Math.min(MOST_TICKS, canvas.width / dot / 70));
-  const step = STEPS_S.find((each) => (endS - startS) / each <= most) ?? STEPS_S.at(-1) * Math.ceil((endS - startS) / 3600 / most);
+  const step = STEPS_S.find((each) => (endS - startS) / each <= most) ?? 3600 * Math.ceil((endS - startS) / 3600 / most);
   const origin = fromEnd ? endS : 0;
   for (let tick = Math.ceil((startS - origin) / step) * step; tick + origin <= endS; tick += step) {
     const x = ((tick + origin - startS) / (endS - startS)) * canvas.width;

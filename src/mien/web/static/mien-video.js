@@ -9,6 +9,10 @@ import {Rows} from "./mien-rows.js";
 import {clock, percent, plural, sentenceOf} from "./mien-words.js";
 
 const POLL_MS = 400;
+const PATIENCE = 60; // times in a row that a lost server is asked for how far it is
+const MOST_LANES = 20; // people on the timeline; the files have all
+
+const CANNOT_PLAY = "This browser cannot play this file.";
 
 let file = null;
 let url = ""; // blob URL of the file
@@ -19,6 +23,7 @@ let offsetS = 0; // the player's time of the first frame: it need not be 0
 let people = null;
 let timeline = null;
 const clip = () => at("clip");
+const unplayable = () => clip().classList.contains("unplayable");
 
 export function openVideo(opened) {
   forget();
@@ -34,7 +39,8 @@ export function openVideo(opened) {
 
 export function startVideo() {
   people = new People(at("clip-people"), "");
-  timeline = new Timeline(at("clip-time"), {name: "Expressions over time; arrow keys move through the video", onSeek: seek});
+  const name = "Expressions over time; arrow keys move through the video";
+  timeline = new Timeline(at("clip-time"), {name, onSeek: seek});
   at("video-how").addEventListener("submit", (event) => {
     event.preventDefault();
     read();
@@ -87,8 +93,18 @@ async function read() {
 
 // Returns the job when it is done, telling how far it is until then.
 async function finished(path, signal) {
-  for (;;) {
-    const state = await (await ask(path, {signal}, waitNotice)).json();
+  for (let lost = 0; ;) {
+    let state;
+    try {
+      state = await (await ask(path, {signal}, waitNotice)).json();
+    } catch (error) {
+      lost += 1;
+      if (error.status !== 0 || lost === PATIENCE) throw error;
+      progress(null, `${error.message} The page asks again.`);
+      await pause(2 * POLL_MS, signal);
+      continue;
+    }
+    lost = 0;
     if (state.state === "done") return state;
     if (state.state === "failed" || state.state === "cancelled") {
       throw new Refusal(0, state.error ?? "The server has cancelled the reading.");
@@ -111,11 +127,16 @@ async function result(state, signal) {
   at("video-progress").hidden = true;
   at("video-result").hidden = false;
   const endS = Math.max(state.duration_s ?? 0, rows.lastS, 0.1);
-  timeline.show({people: rows.people, startS: 0, endS, labels: rows.labels});
+  timeline.show({people: rows.people.slice(0, MOST_LANES), startS: 0, endS, labels: rows.labels});
   at("clip-time").hidden = rows.people.length === 0;
+  const more = rows.people.length - MOST_LANES;
+  if (more > 0) notice(`The timeline shows the first ${MOST_LANES} people; the table and the files have ${more} more.`);
   showSummary(at("summary"), summary, seek);
   showFiles(at("video-files"), {job, name: file.name, annotated: state.annotated, summary});
-  if (at("clip").classList.contains("unplayable")) play(`${job}/annotated.mp4`);
+  if (unplayable()) {
+    if (state.annotated) play(`${job}/annotated.mp4`);
+    at("clip-words").textContent = state.annotated ? "This is the server's copy, with the boxes in it." : CANNOT_PLAY;
+  }
   say(`The video has been read: ${plural(rows.people.length, "person")}.`.replace("persons", "people"));
   at("video-title").focus();
   show(clip().currentTime);
@@ -173,10 +194,10 @@ function play(source) {
 }
 
 function cannotPlay() {
-  if (!clip().getAttribute("src") || job !== null) return;
+  if (!clip().getAttribute("src")?.startsWith("blob:")) return;
   clip().classList.add("unplayable");
   at("annotate").checked = at("annotate").disabled = true;
-  at("clip-words").textContent = "This browser cannot play this file. Once read, the server's video with boxes is shown.";
+  at("clip-words").textContent = `${CANNOT_PLAY} Once read, the server's copy with the boxes in it is shown.`;
 }
 
 function seek(timeS) {
@@ -187,8 +208,8 @@ function show(mediaTimeS) {
   if (rows === null) return;
   const timeS = Math.max(0, mediaTimeS - offsetS);
   const faces = rows.at(timeS);
-  const drawn = clip().classList.contains("unplayable"); // the server has drawn them
-  overlay(at("clip-boxes"), drawn ? [] : faces, {width: clip().videoWidth || 1, height: clip().videoHeight || 1});
+  const boxes = unplayable() ? [] : faces; // the server has drawn them in its copy
+  overlay(at("clip-boxes"), boxes, {width: clip().videoWidth || 1, height: clip().videoHeight || 1});
   people.show(faces);
   timeline.at(timeS, sentenceOf(faces));
 }

@@ -7,8 +7,8 @@ import {openVideo, startVideo} from "./mien-video.js";
 const VIDEO_NAME = /\.(mp4|m4v|mov|mkv|webm|avi|mts|m2ts|ts|mpe?g|wmv|flv|3gp|ogv)$/i;
 const PICTURE_NAME = /\.(jpe?g|png|webp|bmp|tiff?|gif|heic|heif|avif)$/i;
 
-const isVideo = (file) => file.type.startsWith("video/") || (!file.type.startsWith("image/") && VIDEO_NAME.test(file.name));
 const isPicture = (file) => file.type.startsWith("image/") || PICTURE_NAME.test(file.name);
+const isVideo = (file) => file.type.startsWith("video/") || (!isPicture(file) && VIDEO_NAME.test(file.name));
 
 function take(files) {
   const videos = files.filter(isVideo);
