@@ -242,6 +242,7 @@ def test_unknown_paths_and_methods_are_problems(make_client: MakeClient) -> None
     refused = client.get("/v1/recognize")
     problem_of(refused, 405)
     assert refused.headers["allow"] == "POST"
+    assert client.post("/v1/videos/x").headers["allow"] == "DELETE, GET"
 
 
 def test_the_page_and_its_files_are_served_with_their_guards(make_client: MakeClient) -> None:

@@ -22,6 +22,7 @@ from tests.web.conftest import MakeService, files_in, until
 from tests.web.test_api import problem_of
 
 import mien.video
+import mien.video_run
 from mien.errors import OutputError
 from mien.media import encode_jpeg
 from mien.video import Frame
@@ -60,7 +61,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
                 let.wait(20)
             yield frame
 
-    monkeypatch.setattr(video_reading, "frames", slowly)
+    monkeypatch.setattr(mien.video_run, "frames", slowly)
     yield let
     let.set()
 
@@ -109,7 +110,7 @@ def test_of_every_so_many_seconds_one_frame_is_read(make_client: MakeClient, cli
     client = make_client()
     place = send(client, clip, every_s=0.5)
     assert ended(client, place)["faces"] == 2
-    assert "annotate=true" in problem_of(client.get(f"{place}/annotated.mp4"), 404)
+    assert "annotate=true" in problem_of(client.get(f"{place}/annotated.mp4"), 409)
 
 
 def test_of_a_video_that_ends_in_the_middle_what_came_before_is_there(
@@ -119,9 +120,9 @@ def test_of_a_video_that_ends_in_the_middle_what_came_before_is_there(
     monkeypatch.setattr(video_reading.Task, "check_duration", lambda task: None)  # as where a file does not say
     place = send(client, clip)
     job = ended(client, place)
-    assert (job["state"], job["faces"]) == ("done", 5)
+    assert (job["state"], job["faces"]) == ("done", 6)
     assert "0.45 s" in job["error"]
-    assert len(client.get(f"{place}/rows").text.splitlines()) == 5
+    assert len(client.get(f"{place}/rows").text.splitlines()) == 6
 
 
 # ---- What is refused
@@ -236,7 +237,7 @@ def test_an_error_of_ours_fails_the_job_and_the_next_is_read(
 ) -> None:
     client = make_client()
     with monkeypatch.context() as patched:
-        patched.setattr(video_reading, "Summary", None)
+        patched.setattr(video_reading, "write_text", None)
         assert ended(client, send(client, clip))["state"] == "failed"
     assert ended(client, send(client, clip))["state"] == "done"
 

@@ -69,13 +69,12 @@ def create_api(
     )  # fmt: skip
     app.add_middleware(Measured, metrics=metrics)
     add_problems(app)
-    router = APIRouter()
+    router = app.router
     add_recognizing(router, reader, gate=gate, limits=limits, metrics=metrics, model=model)
     add_videos(router, videos, limits=limits)
     cameras.add_to(router)
     _add_pages(router)
     _add_upkeep(router, metrics)
-    app.include_router(router)
     describe_with(app, token=token is not None, open_paths=frozenset({HEALTH}))
     metrics.watch("mien_in_flight", "Requests with pictures that are being answered.", lambda: gate.inside)
     metrics.watch("mien_held_bytes", "Bytes of pictures in memory.", lambda: gate.held_bytes)

@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from mien.errors import InputError, OutputError
 
@@ -75,8 +77,11 @@ def add_problems(app: FastAPI) -> None:
     """Turn every error of an app into a problem document."""
 
     @app.exception_handler(HTTPException)
-    def _refused(_request: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, error.detail, dict(error.headers or {}))
+    def _refused(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # the framework names the methods of one of the path's routes
+            headers["Allow"] = ", ".join(sorted(_methods(app, request.scope)))
+        return problem(error.status_code, error.detail, headers)
 
     @app.exception_handler(RequestValidationError)
     def _wrong_parameter(_request: Request, error: RequestValidationError) -> Response:
@@ -100,3 +105,9 @@ def add_problems(app: FastAPI) -> None:
     def _ours(_request: Request, error: Exception) -> Response:
         log.error("error of the service", exc_info=error)
         return problem(500, "An error of the service; its log says more.")
+
+
+def _methods(app: FastAPI, scope: Scope) -> set[str]:
+    """Return the methods that a path is asked with."""
+    routes = (route for route in app.routes if isinstance(route, Route) and route.matches(scope)[0] != Match.NONE)
+    return {method for route in routes for method in route.methods or ()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -144,6 +145,7 @@ async def receive(
 
 async def _parse(form: _Form[T], boundary: bytes, chunks: AsyncIterator[bytes]) -> None:
     """Fill a form from its bytes; HTTPException 400 where they are none, or end in the middle."""
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # the answer tells what it would
     broken = HTTPException(400, "The form is broken, or ends in the middle.")
     if not boundary:
         raise broken

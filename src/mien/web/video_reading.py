@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mien.draw import annotate
 from mien.errors import VideoError
 from mien.files import write_text
 from mien.media import write_image
 from mien.recognize import Recognizer
-from mien.sinks import FORMATS, open_sink, to_row
-from mien.summary import Summary, as_json
-from mien.temporal import VideoReader
-from mien.timeline import Timeline
-from mien.video import Frame, frames
-from mien.video_writer import VideoWriter, join
+from mien.sinks import FORMATS, Row, open_sink
+from mien.summary import as_json
+from mien.types import FrameReading
+from mien.video_run import VideoRun, VideoSettings
 
 __all__ = ["ANNOTATED", "SUMMARY", "TIMELINE", "Cancelled", "Task", "read_video", "rows_name"]
 
@@ -60,7 +57,11 @@ class Task:
         try:
             yield
         except VideoError as error:
-            raise VideoError(str(error).replace(str(self.source), self.name)) from error
+            raise VideoError(self.named(str(error))) from error
+
+    def named(self, told: str) -> str:
+        """Return what is told of the video with the name that it came with."""
+        return told.replace(str(self.source), self.name)
 
 
 def rows_name(kind: str) -> str:
@@ -73,46 +74,28 @@ def read_video(recognizer: Recognizer, task: Task) -> str | None:
 
     Raises VideoError where nothing could be read, Cancelled, and OutputError.
     """
-    summary, timeline = Summary(every_s=task.every_s), Timeline(every_s=task.every_s)
-    part = task.folder / "part.mp4"
-    broke_off = None
-    with ExitStack() as stack:
-        labels = recognizer.classifier.spec.labels
-        sinks = [stack.enter_context(open_sink(task.folder / rows_name(kind), kind, labels)) for kind in FORMATS]
-        writer = stack.enter_context(VideoWriter(part)) if task.annotate else None
-        read = stack.enter_context(closing(VideoReader(recognizer).read(_frames(task))))
-        began = False
-        try:
-            with task.own_words():
-                for frame, reading in read:
-                    began = True
-                    rows = [to_row(task.name, face, one, frame=reading) for face, one in enumerate(reading.readings)]
-                    for sink in sinks:
-                        sink.write(rows)
-                    for row in rows:
-                        summary.add(row)
-                        timeline.add(row)
-                    if writer is not None:
-                        writer.write(annotate(frame.image_rgb, reading.readings), frame.time_s)
-                    task.time_s, task.faces = frame.time_s, task.faces + len(rows)
-        except VideoError as error:
-            if not began:
-                raise
-            broke_off = str(error)
-    write_text(task.folder / SUMMARY, json.dumps(as_json(summary.people())))
-    write_image(task.folder / TIMELINE, timeline.draw())
-    if task.annotate:
-        join([part], task.source, task.folder / ANNOTATED)
-        part.unlink()
-    task.source.unlink()
-    return broke_off
 
-
-def _frames(task: Task) -> Iterator[Frame]:
-    """Yield the frames of a task's video; VideoError where it goes on for too long, Cancelled where nobody waits."""
-    for frame in frames(task.source, every_s=task.every_s):
+    def check(reading: FrameReading, rows: list[Row]) -> None:
+        task.time_s, task.faces = reading.time_s, task.faces + len(rows)
         if task.cancelled.is_set():
             raise Cancelled
-        if frame.time_s > task.max_s:
+        if reading.time_s > task.max_s:
             raise VideoError(f"{task.name}: longer than the {task.max_s:g} s taken; what is before that is read")
-        yield frame
+
+    settings = VideoSettings(every_s=task.every_s, annotate=task.annotate)
+    run = VideoRun(task.folder / "run", task.source, settings, name=task.name, model="")
+    with task.own_words():
+        run.read(recognizer, on_frame=check)
+    summary, timeline = run.describe()
+    write_text(task.folder / SUMMARY, json.dumps(as_json(summary.people())))
+    write_image(task.folder / TIMELINE, timeline.draw())
+    for kind in FORMATS:
+        with open_sink(task.folder / rows_name(kind), kind, recognizer.classifier.spec.labels) as sink:
+            for row in run.rows():
+                sink.write([row])
+    if task.annotate:
+        run.write_annotated(task.folder / ANNOTATED)
+    run.remove()
+    task.source.unlink()
+    broke_off = run.progress.broke_off
+    return None if broke_off is None else task.named(broke_off)

@@ -132,7 +132,7 @@ def _add_results(router: APIRouter, videos: Videos) -> None:
     def fetched(job_id: str, name: str, media_type: str, *, save: bool = False) -> Response:
         job = _known(videos, job_id)
         if name == ANNOTATED and not job["annotated"]:
-            raise HTTPException(404, "No annotated copy was asked for; send the video with annotate=true.")
+            raise HTTPException(409, "No annotated copy was asked for; send the video with annotate=true.")
         if job["state"] != "done":
             why = job["error"] if job["state"] == "failed" else f"{100 * job['progress']:.0f}% are read"
             raise HTTPException(409, f"The video is not done: {why}")

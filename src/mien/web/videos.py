@@ -63,11 +63,11 @@ class Videos:
     """The videos that are here.  For one thread, that of the event loop; one more reads them, one after the other."""
 
     def __init__(self, make_recognizer: Callable[[], Recognizer], *, limits: Limits, metrics: Metrics) -> None:
-        """Make the folder that all of them lie in; make_recognizer: one for each video."""
+        """Begin without a video; make_recognizer: one for each of them."""
         self._make_recognizer = make_recognizer
         self._limits = limits
         self._faces = metrics.faces.labels("videos")
-        self._root = Path(tempfile.mkdtemp(prefix="mien-serve-"))
+        self._root: Path | None = None  # the folder that all of them lie in, once there was one
         self._jobs: dict[str, _Job] = {}
         self._coming = 0
         self._threads = ThreadPoolExecutor(1, "mien-videos")
@@ -85,6 +85,8 @@ class Videos:
                 f"{self._limits.max_videos} videos are here, as many as are at once; delete one that is done, or try"
                 " again.", retry_after_s=RETRY_AFTER_S,
             )  # fmt: skip
+        if self._root is None:
+            self._root = Path(tempfile.mkdtemp(prefix="mien-serve-"))
         folder = make_folder(self._root / secrets.token_urlsafe(16))
         self._coming += 1
         try:
@@ -138,7 +140,8 @@ class Videos:
         for job_id in list(self._jobs):
             self.delete(job_id)
         await asyncio.to_thread(self._threads.shutdown)
-        _remove(self._root)
+        if self._root is not None:
+            _remove(self._root)
 
     def _count(self, state: str) -> int:
         """Return how many jobs are in a state."""
@@ -158,8 +161,8 @@ class Videos:
             job.state = "done"
         except Cancelled:
             pass
-        except OutputError as error:
-            log.error("%s", error)
+        except (OutputError, OSError) as error:
+            log.error("%s", error)  # for who runs it: names of folders are not for clients
             job.state, job.error = "failed", "There is no room on the service's disk, or no right to write to it."
         except MienError as error:
             job.state, job.error = "failed", str(error)
