@@ -1,5 +1,10 @@
 """mien reads facial expressions: faces in pictures, and what each one shows."""
 
+import os
+
+# onnxruntime would write a device's number to the home folder, and report to its makers; it asks at its import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 from mien.classify import Classifier
 from mien.errors import (
     DataError,

@@ -83,7 +83,7 @@ class VideoRun:
         }  # fmt: skip
         self.progress = _Progress()
         self._reader_state: dict[str, Any] | None = None
-        if resume and (folder / _STATE).is_file():
+        if resume and self.is_marked():
             self._restore()
         else:
             shutil.rmtree(folder, ignore_errors=True)
@@ -99,10 +99,9 @@ class VideoRun:
         reader = VideoReader(recognizer, smooth_s=self._settings.smooth_s, state=self._reader_state)
         source = frames(self._source, every_s=self._settings.every_s, first=reader.first_frame)
         with (
-            (self._folder / _ROWS).open("a+", encoding="utf-8", newline="") as file,
+            (self._folder / _ROWS).open("a", encoding="utf-8", newline="") as file,
             _Parts(self, self._settings, self._part) as parts,
         ):
-            file.truncate(self.progress.rows_bytes)
             sink = JsonLinesSink(file, recognizer.classifier.spec.labels)
 
             def mark(state: dict[str, Any]) -> None:
@@ -126,11 +125,16 @@ class VideoRun:
             self.progress.done = True
             self._save(file, parts, None)
 
+    def is_marked(self) -> bool:
+        """Return whether there is something to go on with."""
+        return (self._folder / _STATE).is_file()
+
     def rows(self) -> Iterator[Row]:
         """Yield the rows that have been read, from the folder."""
-        with (self._folder / _ROWS).open(encoding="utf-8") as file:
-            for line in file:
-                yield json.loads(line)
+        path = self._folder / _ROWS
+        if path.exists():
+            with path.open(encoding="utf-8") as file:
+                yield from map(json.loads, file)
 
     def describe(self) -> tuple[Summary, Timeline]:
         """Return the summary and the timeline of what has been read."""
@@ -180,6 +184,7 @@ class VideoRun:
             raise InputError(
                 f"{self._name}: what was stopped differs from this in {differing}; leave --resume out to begin anew"
             )
+        os.truncate(self._folder / _ROWS, progress.rows_bytes)
         self.progress = progress
         self.progress.size = None if progress.size is None else (progress.size[0], progress.size[1])
 

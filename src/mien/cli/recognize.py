@@ -1,52 +1,87 @@
-"""`mien recognize`: pictures and folders to readings."""
+"""`mien recognize`: pictures, videos and cameras to readings."""
 
 from __future__ import annotations
 
-import io
-import os
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from enum import StrEnum
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Column, Table
 from rich.text import Text
 
-from mien.cli.console import err, out, progress_bar
-from mien.draw import annotate as draw_readings
+from mien.cli.cameras import read_camera
+from mien.cli.console import err
+from mien.cli.inputs import Inputs, copies_of, gather
+from mien.cli.pictures import PicturesRead, read_pictures
+from mien.cli.rows import Format, choose, rows_to
+from mien.cli.videos import VideosRead, Wanted, print_people, read_videos, work_folder
 from mien.errors import ImageError, InputError
 from mien.faces.detect import DETECTORS
-from mien.files import make_folder, printable
-from mien.media import find_images, image_suffixes, read_image, write_image
-from mien.recognize import Recognizer, Source
-from mien.sinks import FORMATS, Row, open_sink, to_row
+from mien.files import make_folder, sha256_of
+from mien.live import is_live, name_of
+from mien.recognize import Recognizer
+from mien.temporal import SMOOTH_S
+from mien.video_run import VideoSettings
 from mien.weights import catalogue
 
 __all__ = ["recognize"]
 
+_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "min": 60.0, "h": 3600.0}
 
-class Format(StrEnum):
-    """What comes out."""
 
-    TABLE = "table"
-    JSONL = "jsonl"
-    CSV = "csv"
-    PARQUET = "parquet"
+def _seconds(text: str | float) -> float:
+    """Return a length of time in seconds: "0.2s", "200ms", "2min", or a bare number of seconds."""
+    if isinstance(text, float):  # a default
+        return text
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|min|h|)\s*", text)
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no length of time; expected such as 0.2s, 200ms or 2min")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What was asked for, beside the sources and the recognizer."""
+
+    kind: Format
+    target: Path | None
+    annotate: Path | None
+    report: Path | None
+    thumbnails: bool
+    settings: VideoSettings
+    resume: bool
+    for_s: float
 
 
 def recognize(
-    # readable=False: one picture that may not be read is told as any other bad one, and the rest is done.
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Pictures and folders of pictures.", readable=False)
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...", help="Pictures, videos and folders of these; or a camera (camera:0) or rtsp://..."
+        ),
     ],
     fmt: Annotated[Format | None, typer.Option("--format", help="What comes out.")] = None,
     out_path: Annotated[Path | None, typer.Option("--out", help="Write to this file or folder, not to stdout.")] = None,
     annotate: Annotated[
         Path | None, typer.Option(help="Write copies with the readings drawn in to this folder.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Of videos: write a timeline picture and a summary to this folder.")
+    ] = None,
+    thumbnails: Annotated[
+        bool, typer.Option("--thumbnails", help="With --report: the faces of each person's strongest moments too.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(parser=_seconds, metavar="TIME", help="Of videos: read a frame every 0.2s, say, not each.")
+    ] = 0.0,
+    smooth: Annotated[
+        float,
+        typer.Option(parser=_seconds, metavar="TIME", help="Of videos: smooth over so long on either side; 0: not."),
+    ] = SMOOTH_S,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with videos that were stopped.")] = False,
+    for_s: Annotated[
+        float | None, typer.Option("--for", parser=_seconds, metavar="TIME", help="Of a camera: stop after so long.")
     ] = None,
     model: Annotated[str, typer.Option(help="A shipped model's name, or an ONNX file.")] = catalogue.DEFAULT,
     answer: Annotated[str, typer.Option(help="Which answer of a file that gives several, by name.")] = "",
@@ -56,51 +91,123 @@ def recognize(
         bool, typer.Option("--blur-faces", help="Blur the faces that are found in the copies.")
     ] = False,
 ) -> None:
-    """Read the expression of every face in pictures.
+    """Read the expression of every face in pictures and videos, or before a camera.
 
     Example: mien recognize holiday/ --format csv --out readings.csv --annotate annotated/
 
-    A picture without a face gives no line and is no error.
-    Exit code 0: all read; 1: some pictures could not be read, the rest are done; 2: nothing could be done.
-    Nothing is uploaded and nothing is kept but what you ask for.
+    Example: mien recognize clip.mp4 --out clip.csv --annotate annotated/ --report report/
+
+    Example: mien recognize camera:0
+
+    In a video a person keeps a number, and probabilities are smoothed in time: in a file without delay, live with a
+    delay of a third of --smooth.  A picture or a frame without a face gives no line and is no error.
+    Exit code 0: all read; 1: some files could not be read, or not to their ends, the rest is done; 2: nothing could
+    be done.  Nothing is uploaded and nothing is kept but what you ask for.
     """
     if blur_faces and annotate is None:
         raise InputError("--blur-faces is for the copies that --annotate DIR writes; name a folder")
-    kind, target = _output(fmt, out_path)
+    if thumbnails and (report is None or blur_faces):
+        raise InputError("--thumbnails are faces for --report DIR; name a folder, and leave --blur-faces out")
+    kind, target = choose(fmt, out_path)
+    settings = VideoSettings(every, smooth, annotate is not None, blur_faces)
+    options = _Options(
+        kind, target, annotate, report, thumbnails, settings, resume, float("inf") if for_s is None else for_s
+    )
     recognizer = Recognizer.load(model, answer=answer, detector=detector, min_face_px=min_face)
-    pictures, left_out = _pictures(paths, annotate)
-    copies = _copies(pictures, annotate) if annotate else {}
-    bad: dict[Source, ImageError] = {}
-    faces = empty = 0
-    with (
-        _rows_to(kind, target, recognizer) as write,
-        progress_bar("reading", unit="pictures", total=len(pictures)) as go,
-    ):
-        read = recognizer.read_many((path for path, _ in pictures), on_error=bad.__setitem__)
-        for number, ((path, _), readings) in enumerate(zip(pictures, read, strict=True), start=1):
-            if path not in bad:
-                write([to_row(str(path), face, reading) for face, reading in enumerate(readings)])
-                faces += len(readings)
-                empty += not readings
-            if path in copies and path not in bad:
-                try:
-                    write_image(copies[path], draw_readings(read_image(path), readings, blur_faces=blur_faces))
-                except ImageError as error:  # it has changed since it was read
-                    bad[path] = error
-            go(number)
-        if len(bad) == len(pictures):
-            raise _nothing_read(list(bad.values()))
-    summary = f"{_count(len(pictures) - len(bad), 'picture')}, {_count(faces, 'face')}"
-    summary += f"; {empty} without a face" if empty else ""
-    summary += f"; {len(bad)} not read" if bad else ""
-    summary += f"; {_count(left_out, 'other file')} left out" if left_out else ""
-    err.print(Text(summary + (f"; annotated copies in {annotate}" if annotate else "")))
-    if blur_faces and empty:
-        err.print(f"nothing was blurred in {_count(empty, 'copy', 'copies')} in which no face was found: look at them")
-    for why in bad.values():
-        err.print(Text(f"not read: {why}"))
-    if bad:
+    live = [path for path in paths if is_live(path)]
+    if live:
+        if len(paths) > 1:
+            raise InputError(f"{name_of(live[0])}: a camera or a stream is read alone; name nothing beside it")
+        failed = _read_camera(recognizer, live[0], options)
+    else:
+        what = " ".join([sha256_of(catalogue.find(model)[0]), recognizer.classifier.answer, detector, str(min_face)])
+        failed = _read_files(recognizer, [Path(path) for path in paths], options, what)
+    if failed:
         raise typer.Exit(1)
+
+
+def _read_files(recognizer: Recognizer, paths: list[Path], options: _Options, model: str) -> bool:
+    """Read pictures and videos and say what came of them; return whether some could not be read."""
+    outputs = [folder for folder in (options.annotate, options.report) if folder is not None]
+    inputs = gather(paths, leave_out=outputs)
+    if options.report is not None and not inputs.videos:
+        raise InputError("--report is of videos, and there is none; leave it out")
+    copies = copies_of(inputs, options.annotate) if options.annotate else {}
+    videos = Inputs([], inputs.videos, 0)
+    reports = copies_of(videos, options.report) if options.report else {}
+    wanted = Wanted(
+        options.settings, copies, {path: place.with_suffix("") for path, place in reports.items()},
+        thumbnails=options.thumbnails, tables=options.kind is Format.TABLE, model=model, resume=options.resume,
+    )  # fmt: skip
+    pictures, read = PicturesRead(), VideosRead()
+    labels = recognizer.classifier.spec.labels
+    with rows_to(options.kind, options.target, labels) as write:
+        if inputs.pictures:
+            files = [path for path, _ in inputs.pictures]
+            pictures = read_pictures(recognizer, files, write, copies=copies, blur_faces=options.settings.blur_faces)
+        if inputs.videos:
+            kept_by = options.target or options.annotate or options.report
+            with work_folder(kept_by) as work:
+                read = read_videos(recognizer, [path for path, _ in inputs.videos], write, wanted, work=work)
+        bad: list[InputError] = [*pictures.bad.values(), *read.bad]
+        if len(bad) == len(inputs.pictures) + len(inputs.videos):
+            raise _nothing_read(bad)
+    err.print(Text(_summary(pictures, read, len(bad), inputs.left_out, options)))
+    if options.settings.blur_faces:
+        _warn_of_unblurred(pictures, read)
+    for why in [*bad, *read.cut_short]:
+        err.print(Text(f"not read{'' if why in bad else ' to its end'}: {why}"))
+    return bool(bad or read.cut_short)
+
+
+def _read_camera(recognizer: Recognizer, source: str, options: _Options) -> bool:
+    """Read a camera or a stream and say what came of it; return whether it broke off."""
+    if options.report is not None or options.resume:
+        raise InputError("--report and --resume are for files; a camera is not there twice")
+    copy = None
+    if options.annotate is not None:
+        name = re.sub(r"[^0-9A-Za-z.-]+", "-", name_of(source)).strip("-.")[:80]
+        copy = make_folder(options.annotate) / f"{name}.mp4"
+    with rows_to(options.kind, options.target, recognizer.classifier.spec.labels) as write:
+        told, people = read_camera(
+            recognizer, source, write, every_s=options.settings.every_s, smooth_s=options.settings.smooth_s,
+            for_s=options.for_s, copy=copy, blur_faces=options.settings.blur_faces, tell=options.kind is Format.TABLE,
+        )  # fmt: skip
+    if options.kind is Format.TABLE:
+        print_people(name_of(source), people)
+    err.print(Text(f"{told.seconds:.1f} s; {told.frames} of {told.given} frames read; {_count(told.faces, 'reading')}"))
+    if told.broke_off is not None:
+        err.print(Text(f"not read to its end: {told.broke_off}"))
+    return told.broke_off is not None
+
+
+def _summary(pictures: PicturesRead, read: VideosRead, bad: int, left_out: int, options: _Options) -> str:
+    """Return in a line what was read."""
+    told = []
+    if pictures.pictures or not read.videos:
+        told.append(f"{_count(pictures.pictures, 'picture')}, {_count(pictures.faces, 'face')}")
+    if pictures.empty:
+        told.append(f"{pictures.empty} without a face")
+    if read.videos:
+        told.append(f"{_count(read.videos, 'video')}, {_count(read.frames, 'frame')}, {_count(read.faces, 'reading')}")
+    if bad:
+        told.append(f"{bad} not read")
+    if left_out:
+        told.append(f"{_count(left_out, 'other file')} left out")
+    if options.annotate:
+        told.append(f"annotated copies in {options.annotate}")
+    if options.report:
+        told.append(f"reports in {options.report}")
+    return "; ".join(told)
+
+
+def _warn_of_unblurred(pictures: PicturesRead, read: VideosRead) -> None:
+    """Say where faces may have been missed."""
+    if pictures.empty:
+        copies = _count(pictures.empty, "copy", "copies")
+        err.print(f"nothing was blurred in {copies} in which no face was found: look at them")
+    if read.videos:
+        err.print("in videos a face is not blurred in the frames in which it was not found: look at them")
 
 
 def _count(number: int, what: str, several: str = "") -> str:
@@ -108,111 +215,9 @@ def _count(number: int, what: str, several: str = "") -> str:
     return f"{number} {what}" if number == 1 else f"{number} {several or what + 's'}"
 
 
-def _nothing_read(bad: list[ImageError]) -> InputError:
-    """Return the error of a run in which no picture could be read."""
+def _nothing_read(bad: list[InputError]) -> InputError:
+    """Return the error of a run in which no file could be read."""
     if len(bad) == 1:
         return bad[0]
-    return InputError("\n".join([f"none of the {len(bad)} pictures could be read:", *(f"  {error}" for error in bad)]))
-
-
-def _output(fmt: Format | None, out_path: Path | None) -> tuple[Format, Path | None]:
-    """Return the format and the file (None: stdout) that the options mean together."""
-    suffix = out_path.suffix.lstrip(".").lower() if out_path else ""
-    kind = fmt or (Format(suffix) if suffix in FORMATS else Format.JSONL if out_path else Format.TABLE)
-    if out_path is None:
-        if kind is Format.PARQUET:
-            raise InputError("Parquet cannot go to the terminal; name a file with --out")
-        return kind, None
-    if f".{suffix}" in image_suffixes():
-        raise InputError(f"{out_path}: --out is for the readings; pictures are written with --annotate FOLDER")
-    if kind is Format.TABLE:
-        raise InputError("a table is for the terminal; with --out choose --format jsonl, csv or parquet")
-    if suffix in FORMATS and suffix != kind and not out_path.is_dir():
-        raise InputError(f"{out_path}: the name says {suffix}, but --format says {kind}; let them agree")
-    if out_path.is_dir() or (not suffix and not out_path.exists()):
-        return kind, out_path / f"readings.{kind}"
-    return kind, out_path
-
-
-def _pictures(paths: list[Path], annotate: Path | None) -> tuple[list[tuple[Path, Path]], int]:
-    """Return each picture once, with its path below what was named, and how many other files the folders hold.
-
-    annotate: a folder of annotated copies; where it lies in a folder that is read, it is no part of that.
-    """
-    pictures: dict[Path, tuple[Path, Path]] = {}
-    left_out = 0
-    for path in paths:
-        try:
-            path.stat()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"{path}: {reason}; expected a picture or a folder of pictures") from error
-        if not path.is_dir():
-            pictures.setdefault(path.parent.resolve() / path.name, (path, Path(path.name)))
-            continue
-        copies = _below(annotate, path) if annotate else None
-        found = [picture for picture in find_images(path) if copies not in picture.parents]
-        if not found:
-            known = ", ".join(sorted(image_suffixes() & {".jpg", ".png", ".webp", ".tif", ".bmp", ".gif"}))
-            raise InputError(f"{path}: no pictures in this folder; expected files such as {known}")
-        for picture in found:
-            pictures.setdefault(picture.parent.resolve() / picture.name, (picture, picture.relative_to(path)))
-        folders = ((Path(folder), names) for folder, _, names in os.walk(path))
-        left_out += sum(len(names) for folder, names in folders if copies not in (folder, *folder.parents)) - len(found)
-    return list(pictures.values()), left_out
-
-
-def _below(folder: Path, above: Path) -> Path | None:
-    """Return the folder as a path that begins with another, in which it lies; None where it does not lie in it."""
-    inner, outer = folder.resolve(), above.resolve()
-    return above / inner.relative_to(outer) if outer in inner.parents else None
-
-
-def _copies(pictures: list[tuple[Path, Path]], folder: Path) -> dict[Path, Path]:
-    """Return the annotated copy's path of each picture: no two the same, and none a file of a folder that is read."""
-
-    def key(path: Path) -> str:
-        return str(path.resolve()).casefold()  # as a file system may tell no cases apart
-
-    make_folder(folder)
-    taken = {key(path) for path, _ in pictures}
-    sources = {path.parent.resolve() for path, _ in pictures}
-    used: Counter[Path] = Counter()
-    copies: dict[Path, Path] = {}
-    for path, below in pictures:
-        suffix = below.suffix if below.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp") else ".png"
-        first = copy = folder / below.with_suffix(suffix)
-        while key(copy) in taken or (copy.exists() and copy.parent.resolve() in sources):
-            used[first] += 1
-            copy = first.with_name(f"{first.stem}-{used[first] + 1}{suffix}")
-        taken.add(key(copy))
-        copies[path] = copy
-    return copies
-
-
-@contextmanager
-def _rows_to(kind: Format, target: Path | None, recognizer: Recognizer) -> Iterator[Callable[[list[Row]], None]]:
-    """Yield a function that takes rows."""
-    labels = recognizer.classifier.spec.labels
-    if kind is not Format.TABLE:
-        if target is None and isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")  # whatever the terminal's: another program reads this
-        with open_sink(target or sys.stdout, kind, labels) as sink:
-            yield sink.write
-        return
-    table = Table(
-        "picture", "face", Column("box", no_wrap=True), "expression", "probability", Column("next", no_wrap=True)
-    )
-
-    def add(rows: list[Row]) -> None:
-        for row in rows:
-            second = sorted(row["probabilities"].items(), key=lambda item: -item[1])[1]
-            box = ", ".join(f"{value:.0f}" for value in row["box"])
-            table.add_row(
-                Text(printable(row["source"])), str(row["face"]), box, Text(row["expression"]),
-                f"{100 * row['confidence']:.1f}%", Text(f"{second[0]} {100 * second[1]:.1f}%"),
-            )  # fmt: skip
-
-    yield add
-    if table.row_count:
-        out.print(table)
+    what = "pictures" if all(isinstance(error, ImageError) for error in bad) else "files"
+    return InputError("\n".join([f"none of the {len(bad)} {what} could be read:", *(f"  {error}" for error in bad)]))

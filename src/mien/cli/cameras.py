@@ -1,0 +1,134 @@
+"""`mien recognize` of a camera or a stream, until it is stopped."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+from rich.text import Text
+
+from mien.cli.console import err, out
+from mien.cli.rows import Write
+from mien.draw import annotate
+from mien.errors import VideoError
+from mien.files import atomic_path
+from mien.live import name_of, newest_frames
+from mien.recognize import Recognizer
+from mien.sinks import Row, to_row
+from mien.summary import Person, Summary, clock
+from mien.temporal import LiveReader
+from mien.video import Frame
+from mien.video_writer import VideoWriter
+
+__all__ = ["CameraRead", "read_camera"]
+
+TELL_S = 0.5  # how long an expression stays until a line tells of it
+
+
+@dataclass(slots=True)
+class CameraRead:
+    """What came of a camera."""
+
+    frames: int = 0  # that were read
+    given: int = 0  # that the camera gave
+    faces: int = 0
+    seconds: float = 0.0
+    broke_off: VideoError | None = None
+
+
+def read_camera(
+    recognizer: Recognizer,
+    source: str,
+    write: Write,
+    *,
+    every_s: float,
+    smooth_s: float,
+    for_s: float,
+    copy: Path | None,
+    blur_faces: bool,
+    tell: bool,
+) -> tuple[CameraRead, list[Person]]:
+    """Read a camera or a stream into rows until Ctrl-C, SIGTERM, its end or `for_s`; return what came, and of whom.
+
+    copy: where an annotated video goes.  tell: print a line where somebody's expression changes.
+    Raises VideoError where not one frame came.
+    """
+    told, summary, lines = CameraRead(), Summary(every_s=every_s), _Lines()
+    reader = LiveReader(recognizer, smooth_s=smooth_s)
+    with ExitStack() as stack:
+        writer = None
+        if copy is not None:
+            writer = stack.enter_context(VideoWriter(stack.enter_context(atomic_path(copy))))
+        stack.enter_context(_ended_by_signals())
+        try:
+            for frame in stack.enter_context(closing(_frames(source, every_s=every_s, for_s=for_s))):
+                reading = replace(reader.read(frame.image_rgb, frame.time_s), number=frame.number)
+                rows = [to_row(name_of(source), face, one, frame=reading) for face, one in enumerate(reading.readings)]
+                told.frames, told.given, told.seconds = told.frames + 1, frame.number + 1, frame.time_s
+                told.faces += len(rows)
+                write(rows)
+                sys.stdout.flush()  # somebody may be reading along
+                for row in rows:
+                    summary.add(row)
+                    if tell:
+                        lines.show(row)
+                if writer is not None:
+                    writer.write(annotate(frame.image_rgb, reading.readings, blur_faces=blur_faces), frame.time_s)
+        except VideoError as error:
+            if not told.frames:
+                raise
+            told.broke_off = error
+        except KeyboardInterrupt:
+            pass  # it is how one ends this
+    return told, summary.people()
+
+
+def _frames(source: str, *, every_s: float, for_s: float) -> Generator[Frame]:
+    """Yield the newest frames, one every `every_s` or less often, for so long."""
+    begun, next_s = time.monotonic(), 0.0
+    with newest_frames(source) as newest:
+        for frame in newest:
+            if frame.time_s >= next_s:
+                yield frame
+                next_s = frame.time_s + every_s
+            if time.monotonic() - begun >= for_s:
+                return
+
+
+class _Lines:
+    """A line for each expression that somebody comes to show and keeps showing."""
+
+    def __init__(self) -> None:
+        """Begin with nothing told."""
+        self._told: dict[int, str] = {}
+        self._coming: dict[int, tuple[str, float]] = {}
+
+    def show(self, row: Row) -> None:
+        """Print the line of a row where it is time for it."""
+        track, name, time_s = row["track"], row["mixture"]["name"], row["time_s"]
+        if self._coming.get(track, ("", 0.0))[0] != name:
+            self._coming[track] = (name, time_s)
+        if name != self._told.get(track) and time_s - self._coming[track][1] >= TELL_S:
+            self._told[track] = name
+            out.print(Text(f"{clock(time_s)}  person {track}: {name}"))
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM end the block as Ctrl-C does."""
+
+    def interrupt(_signal: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        err.file.flush()

@@ -1,0 +1,49 @@
+"""`mien recognize` of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mien.cli.console import progress_bar
+from mien.cli.rows import Write
+from mien.draw import annotate
+from mien.errors import ImageError
+from mien.media import read_image, write_image
+from mien.recognize import Recognizer, Source
+from mien.sinks import to_row
+
+__all__ = ["PicturesRead", "read_pictures"]
+
+
+@dataclass(slots=True)
+class PicturesRead:
+    """What came of pictures."""
+
+    pictures: int = 0  # that could be read
+    faces: int = 0
+    empty: int = 0  # pictures without a face
+    bad: dict[Source, ImageError] = field(default_factory=dict)
+
+
+def read_pictures(
+    recognizer: Recognizer, paths: Sequence[Path], write: Write, *, copies: Mapping[Path, Path], blur_faces: bool
+) -> PicturesRead:
+    """Read pictures into rows and annotated copies; return what came of them.  A bad one is noted, the rest is done."""
+    told = PicturesRead()
+    with progress_bar("reading", unit="pictures", total=len(paths)) as go:
+        read = recognizer.read_many(paths, on_error=told.bad.__setitem__)
+        for number, (path, readings) in enumerate(zip(paths, read, strict=True), start=1):
+            if path not in told.bad:
+                write([to_row(str(path), face, reading) for face, reading in enumerate(readings)])
+                told.faces += len(readings)
+                told.empty += not readings
+            if path in copies and path not in told.bad:
+                try:
+                    write_image(copies[path], annotate(read_image(path), readings, blur_faces=blur_faces))
+                except ImageError as error:  # it has changed since it was read
+                    told.bad[path] = error
+            go(number)
+    told.pictures = len(paths) - len(told.bad)
+    return told

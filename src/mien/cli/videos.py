@@ -1,0 +1,156 @@
+"""`mien recognize` of videos."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import typer
+from filelock import FileLock, Timeout
+from rich.table import Table
+from rich.text import Text
+
+from mien.cli.console import err, out, progress_bar
+from mien.cli.rows import Write
+from mien.errors import InputError, VideoError
+from mien.files import make_folder, printable, write_text
+from mien.media import write_image
+from mien.recognize import Recognizer
+from mien.sinks import Row
+from mien.summary import COLUMNS, Person, as_json, table, write_thumbnails
+from mien.types import FrameReading
+from mien.video import duration_of
+from mien.video_run import VideoRun, VideoSettings
+
+__all__ = ["VideosRead", "Wanted", "print_people", "read_videos", "work_folder"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to come of videos beside rows."""
+
+    settings: VideoSettings
+    copies: dict[Path, Path]  # annotated ones, by video
+    reports: dict[Path, Path]  # where the pictures and files of a report go, by video, without a suffix
+    thumbnails: bool  # in the reports
+    tables: bool  # on the terminal
+    model: str  # all that decides what is read
+    resume: bool
+
+
+@dataclass(slots=True)
+class VideosRead:
+    """What came of videos."""
+
+    videos: int = 0  # that could be read, to their ends or not
+    frames: int = 0
+    faces: int = 0
+    bad: list[VideoError] = field(default_factory=list)  # those that could not be read at all
+    cut_short: list[str] = field(default_factory=list)  # why some could not be read to their ends
+
+
+def read_videos(
+    recognizer: Recognizer, paths: Sequence[Path], write: Write, wanted: Wanted, *, work: Path
+) -> VideosRead:
+    """Read videos into rows and what else is wanted; return what came of them.  A bad one is noted, the rest is done.
+
+    work: a folder in which each video has one, from which a later call goes on where this one is stopped.
+    """
+    told = VideosRead()
+    for number, path in enumerate(paths):
+        try:
+            run = _read(recognizer, path, write, wanted, work / str(number))
+        except VideoError as error:
+            told.bad.append(error)
+            continue
+        progress = run.progress
+        told.videos += 1
+        told.frames += progress.frames
+        told.faces += progress.faces
+        if progress.broke_off:
+            told.cut_short.append(progress.broke_off)
+        _write_outputs(run, path, wanted)
+    return told
+
+
+def _read(recognizer: Recognizer, path: Path, write: Write, wanted: Wanted, folder: Path) -> VideoRun:
+    """Return the run of a video that has been read, its rows written."""
+    name = printable(path)
+    duration_s = duration_of(path)
+    run = VideoRun(folder, path, wanted.settings, name=str(path), model=wanted.model, resume=wanted.resume)
+    for row in run.rows():
+        write([row])
+    with progress_bar(path.name, unit="s of video", total=None if duration_s is None else round(duration_s)) as go:
+
+        def show(reading: FrameReading, rows: list[Row]) -> None:
+            write(rows)
+            go(round(reading.time_s))
+
+        try:
+            run.read(recognizer, on_frame=show)
+        except KeyboardInterrupt:
+            kept = "; the same command with --resume goes on from there" if run.is_marked() else ""
+            err.print(Text(f"{name}: stopped at {run.progress.time_s:.1f} s{kept}"))
+            raise typer.Exit(130) from None
+    return run
+
+
+def _write_outputs(run: VideoRun, path: Path, wanted: Wanted) -> None:
+    """Write the annotated copy and the report of a video, and print who is in it."""
+    if path in wanted.copies:
+        run.write_annotated(make_folder(wanted.copies[path].parent) / wanted.copies[path].name)
+    if path not in wanted.reports and not wanted.tables:
+        return
+    summary, timeline = run.describe()
+    people = summary.people()
+    if wanted.tables:
+        print_people(str(path), people)
+    if path in wanted.reports:
+        place = wanted.reports[path]
+        duration_s = run.progress.time_s
+        write_image(place.with_name(f"{place.name}-timeline.png"), timeline.draw(duration_s=duration_s))
+        about = {
+            "source": printable(path), "duration_s": round(duration_s, 3), "frames": run.progress.frames,
+            **{key: value for key, value in asdict(wanted.settings).items() if key in ("every_s", "smooth_s")},
+        }  # fmt: skip
+        told = json.dumps(about | as_json(people), indent=1, ensure_ascii=False)
+        write_text(place.with_name(f"{place.name}-summary.json"), told + "\n")
+        if wanted.thumbnails:
+            write_thumbnails(path, people, place.with_name(f"{place.name}-faces"))
+
+
+def print_people(source: str, people: Sequence[Person]) -> None:
+    """Print a table of the people of a video."""
+    shown = Table(*COLUMNS, title=Text(printable(source)), title_justify="left")
+    for row in table(people):
+        shown.add_row(*map(Text, row))
+    if people:
+        out.print(shown)
+
+
+@contextmanager
+def work_folder(output: Path | None) -> Iterator[Path]:
+    """Yield a folder for runs, beside an output or in it where that is a folder; removed where the block ends well.
+
+    None: nothing is written, so that there is nothing to resume, and the folder is removed in any case.
+    Raises InputError where another run is at work there.
+    """
+    if output is None:
+        with tempfile.TemporaryDirectory(prefix="mien-") as scratch:
+            yield Path(scratch)
+        return
+    folder = output / ".mien-run" if output.is_dir() or not output.suffix else output.parent / f".{output.name}-run"
+    lock = FileLock(make_folder(folder) / "lock")
+    try:
+        with lock.acquire(timeout=0):
+            yield folder
+            shutil.rmtree(folder, ignore_errors=True)
+    except Timeout:
+        raise InputError(
+            f"{printable(output)}: another run is writing there; wait for it, or write elsewhere"
+        ) from None
