@@ -10,7 +10,7 @@ import {nameOf, save, sentenceOf} from "./mien-words.js";
 
 const SENT_WIDTH_PX = 640;
 const JPEG_QUALITY = 0.8;
-const WANTED = {width: {ideal: 1280}, height: {ideal: 720}, frameRate: {ideal: 30}};
+const WANTED = {width: {ideal: SENT_WIDTH_PX}, frameRate: {ideal: 30}}; // more would be read no better
 const LIST_MS = 150; // between changes of the list: numbers that change faster cannot be read
 const TIMELINE_MS = matchMedia("(prefers-reduced-motion: reduce)").matches ? 1000 : 200;
 const SAY_MS = 4000; // between changes that are said aloud
