@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Iterable
+from contextlib import closing
 from typing import TypeVar
 
 __all__ = ["ahead"]
@@ -33,18 +34,15 @@ def ahead(items: Iterable[Item], *, depth: int) -> Generator[Item]:
         return False
 
     def work() -> None:
-        iterator = iter(items)
         try:
-            for item in iterator:
-                if not put(item):
-                    break
+            with closing(_iterated(items)) as iterator:  # in this thread, as what it holds may want
+                for item in iterator:
+                    if not put(item):
+                        break
         except BaseException as error:
             failure.append(error)
         finally:
-            close = getattr(iterator, "close", None)  # in the thread that ran it, as what it holds may want
-            if close is not None:
-                close()
-        put(_END)
+            put(_END)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -56,3 +54,8 @@ def ahead(items: Iterable[Item], *, depth: int) -> Generator[Item]:
     finally:
         unwanted.set()
         thread.join()
+
+
+def _iterated(items: Iterable[Item]) -> Generator[Item]:
+    """Yield items; where it is closed, so is what gives them."""
+    yield from items

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ VIDEO_SUFFIXES = frozenset(
      ".wmv"}
 )  # fmt: skip
 MAX_PIXELS = 8192 * 8192  # of a frame, 200 MB as RGB; a video that declares more is refused before it is decoded
+_SHORTEST_TICK_S = 1e-3  # below it every frame is wanted
 ENDS_EARLY_S = 1.0  # a video whose packets end so much before its stated duration is told to end in the middle
 MAX_DAMAGED = 500  # frames, one after the other: 20 s at 25 a second; then it is given up
 _THREADED_PIXELS = 2 * 7680 * 4320  # which a decoder's threads hold at once, a frame each
@@ -69,8 +71,8 @@ def frames(path: str | Path, *, every_s: float = 0.0, first: int = 0) -> Generat
             if time_s + 1e-6 >= wanted:
                 if number >= first:
                     yield Frame(time_s, upright(frame), number)
-                while every_s and wanted <= time_s + 1e-6:
-                    wanted += every_s
+                if every_s >= _SHORTEST_TICK_S:
+                    wanted = (math.floor((time_s + 1e-6) / every_s) + 1) * every_s
         decoder.check_end()
 
 
