@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ import numpy as np
 from mien.ahead import ahead
 from mien.classify import Classifier
 from mien.errors import InputError
-from mien.faces.detect import DlibDetector
-from mien.faces.track import Tracker
+from mien.faces.detect import Detector
+from mien.faces.detecting import DetectorAhead, for_video
+from mien.faces.track import Schedule, Tracker
 from mien.faces.tracked import Tracked, pack_faces, unpack_faces
 from mien.preprocess import preprocess
 from mien.recognize import Recognizer
@@ -34,9 +36,9 @@ __all__ = ["SMOOTH_S", "LiveReader", "VideoReader", "delay_of"]
 
 SMOOTH_S = 0.4
 READINGS = 6  # of each face in smooth_s
-WORKING_PIXELS = 1_000_000  # at which faces are looked for in video, where no smallest face is asked for
 KEPT_S = 5.0  # longer than a face may be away and still be the same
 FRAMES_AHEAD = 3  # that are tracked while another is read
+FRAMES_DECODED = 10  # ahead of those that are tracked, so that faces are found in some of them meanwhile
 HELD_BYTES = 400_000_000  # of frames that wait for those after them; where they are larger, less is looked ahead
 
 
@@ -114,11 +116,8 @@ class _Memory:
 class _Finder:
     """Finds and cuts out the faces of each frame."""
 
-    def __init__(self, recognizer: Recognizer, smooth_s: float) -> None:
-        detector = recognizer.detector
-        if isinstance(detector, DlibDetector):
-            detector = detector.at_most(WORKING_PIXELS)
-        self.tracker = Tracker(detector)
+    def __init__(self, recognizer: Recognizer, smooth_s: float, *, detector: Detector | None = None) -> None:
+        self.tracker = Tracker(detector or for_video(recognizer.detector))
         self._crop = recognizer.classifier.spec.crop
         self._read_every_s = smooth_s / READINGS
         self.read_s: dict[int, float] = {}  # when each face was last to be read
@@ -176,7 +175,9 @@ class VideoReader:
     ) -> None:
         """Begin with a recognizer; state: that `read` gave to on_mark.  InputError where smooth_s is not 0 to 10."""
         self._memory = _Memory(smooth_s)
-        self._finder = _Finder(recognizer, smooth_s)
+        self._detecting = DetectorAhead(for_video(recognizer.detector))
+        self._finder = _Finder(recognizer, smooth_s, detector=self._detecting)
+        self._schedule = Schedule()
         self._classifier = recognizer.classifier
         self._known: dict[int, list[Tracked]] = {}  # frames whose faces were found by the reader that stood there
         self.first_frame = 0  # the number of the frame that `read` wants first
@@ -186,6 +187,7 @@ class VideoReader:
             self._memory.restore(state["memory"])
             self._known = {number: unpack_faces(faces) for number, faces in state["known"]}
             self.first_frame = state["first_frame"]
+            self._schedule.last_s = self._finder.tracker.detected_s
 
     @property
     def finding_seconds(self) -> float:
@@ -209,7 +211,7 @@ class VideoReader:
         waiting: deque[_Step] = deque()
         failure = None
         steps = ahead(self._steps(frames, mark_every_s if on_mark else math.inf), depth=FRAMES_AHEAD)
-        with closing(steps):
+        with closing(self._detecting), closing(steps):
             try:
                 for step in steps:
                     begun = time.perf_counter()
@@ -233,7 +235,7 @@ class VideoReader:
         """Yield the frames with their faces."""
         marked = time.monotonic()
         nothing = np.zeros((0, *self._classifier.spec.crop.shape), np.uint8)
-        for frame in frames:
+        for frame in self._decoded(frames):
             if frame.number in self._known:
                 yield _Step(frame, self._known.pop(frame.number), {}, [], nothing, None)
                 continue
@@ -241,6 +243,24 @@ class VideoReader:
             yield self._finder(frame, snapshot=snapshot)
             if snapshot:
                 marked = time.monotonic()
+
+    def _decoded(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield the frames, those ahead decoded in a thread and, where that is due, looked for faces in another."""
+        iterator = iter(frames)
+        first = next(iterator, None)
+        if first is None:
+            return
+        known = frozenset(self._known)
+
+        def begun() -> Iterator[Frame]:
+            for frame in chain([first], iterator):
+                if frame.number not in known and self._schedule(frame.time_s):
+                    self._detecting.begin(frame.image_rgb)
+                yield frame
+
+        depth = max(1, min(FRAMES_DECODED, HELD_BYTES // 2 // first.image_rgb.nbytes))
+        with closing(ahead(begun(), depth=depth)) as decoded:
+            yield from decoded
 
     def _is_known(self, waiting: Sequence[_Step]) -> bool:
         """Return whether nothing that comes later changes what is said of the frame that waits longest."""

@@ -26,9 +26,9 @@ from mien.faces.motion import Motion, follow, small_grey
 from mien.faces.tracked import Track, Tracked, pack_track, unpack_track
 from mien.types import Face, FloatArray, ImageArray
 
-__all__ = ["DETECT_EVERY_S", "Tracker"]
+__all__ = ["DETECT_EVERY_S", "Schedule", "Tracker"]
 
-DETECT_EVERY_S = 0.24  # six frames of 25 a second
+DETECT_EVERY_S = 0.32  # eight frames of 25 a second
 MISSES = 3  # detections in a row that do not see a face which flow still follows: then it is hidden
 UNDECIDED_S = 1.0  # a face that others hide in part may wait so long until it is said who it is
 HIDDEN_S = 4.0  # a face may be away so long and still be the same
@@ -44,17 +44,33 @@ CORRECTED = 0.6  # of the way from where flow has a face to where it was found
 NEVER = 1e6  # the cost of what may not be
 
 
+class Schedule:
+    """Says in which frames faces are looked for: the first, then every so many seconds."""
+
+    def __init__(self, every_s: float = DETECT_EVERY_S) -> None:
+        """Begin before the first frame."""
+        self._every_s = every_s
+        self.last_s = -math.inf  # when they were last looked for
+
+    def __call__(self, time_s: float) -> bool:
+        """Return whether faces are looked for in the next frame."""
+        due = time_s >= self.last_s + self._every_s - 1e-3
+        if due:
+            self.last_s = time_s
+        return due
+
+
 class Tracker:
     """Follows the faces of one video, frame by frame."""
 
     def __init__(self, detector: Detector, *, detect_every_s: float = DETECT_EVERY_S) -> None:
         """Follow what a detector finds, which is asked every so many seconds, or at each frame where they are fewer."""
         self._detector = detector
-        self._every_s = detect_every_s
         self._cuts = CutFinder()
         self._tracks: list[Track] = []
         self._grey: ImageArray | None = None
-        self._time_s = self._detected_s = -math.inf
+        self._time_s = -math.inf
+        self._schedule = Schedule(detect_every_s)
         self._shape: tuple[int, ...] = ()
         self._next_key = self._persons = 0
         self._decided: dict[int, int | None] = {}
@@ -65,17 +81,24 @@ class Tracker:
         image_rgb: (H, W, 3).  time_s: later than at the step before.
         """
         grey, scale = small_grey(image_rgb)
-        if self._cuts(image_rgb) or image_rgb.shape != self._shape:
+        cut = self._cuts(image_rgb) or image_rgb.shape != self._shape
+        if cut:
             self.end()
         self._shape = image_rgb.shape
         self._move(grey, scale, time_s)
         self._check_looks(image_rgb)
-        if time_s >= self._detected_s + self._every_s - 1e-3 or any(track.face.framed for track in self._tracks):
+        due = self._schedule(time_s)
+        if due or cut or any(track.face.framed for track in self._tracks):
             self._detect(image_rgb, time_s)
         self._grey, self._time_s = grey, time_s
         self._tracks = [track for track in self._tracks if time_s - track.seen_s <= HIDDEN_S or not track.hidden]
         shown = [track for track in self._tracks if not track.hidden and self._inside(track)]
         return [Tracked(track.key, track.face) for track in sorted(shown, key=lambda track: -track.side)]
+
+    @property
+    def detected_s(self) -> float:
+        """Return when faces were last looked for as scheduled."""
+        return self._schedule.last_s
 
     def decisions(self) -> dict[int, int | None]:
         """Return what has been decided since this was last asked: keys to persons, from 1 as they come; None: no face.
@@ -90,7 +113,7 @@ class Tracker:
         for track in self._tracks:
             if track.person is None:
                 self._confirm(track)
-        self._tracks, self._grey, self._detected_s = [], None, -math.inf
+        self._tracks, self._grey = [], None
 
     def _confirm(self, track: Track, person: int | None = None) -> None:
         """Make a track a person: one who was there before, or else the next one."""
@@ -157,7 +180,6 @@ class Tracker:
 
     def _detect(self, image_rgb: ImageArray, time_s: float) -> None:
         """Look for faces, and give each to the track that it fits."""
-        self._detected_s = time_s
         faces, before = self._detector(image_rgb), list(self._tracks)
         looks = [look_of(image_rgb, face.box_xyxy) for face in faces]
         costs = np.array(
@@ -214,7 +236,7 @@ class Tracker:
             grey = [self._grey.shape, base64.b85encode(zlib.compress(self._grey.tobytes(), 1)).decode()]
         return {
             "cuts": self._cuts.state(), "tracks": [pack_track(track) for track in self._tracks], "grey": grey,
-            "time_s": _finite(self._time_s), "detected_s": _finite(self._detected_s), "shape": list(self._shape),
+            "time_s": _finite(self._time_s), "detected_s": _finite(self._schedule.last_s), "shape": list(self._shape),
             "next_key": self._next_key, "persons": self._persons,
         }  # fmt: skip
 
@@ -226,7 +248,7 @@ class Tracker:
         if state["grey"] is not None:
             shape, packed = state["grey"]
             self._grey = np.frombuffer(zlib.decompress(base64.b85decode(packed)), np.uint8).reshape(shape)
-        self._time_s, self._detected_s = (
+        self._time_s, self._schedule.last_s = (
             -math.inf if state[name] is None else float(state[name]) for name in ("time_s", "detected_s")
         )
         self._shape = tuple(state["shape"])
