@@ -24,6 +24,7 @@ check: .venv/full
 bench: .venv/full
 	$(BIN)/python benchmarks/training_overhead.py
 	$(BIN)/python benchmarks/inference_speed.py
+	$(BIN)/python benchmarks/video_speed.py
 
 paper: .venv/full
 	@test -n "$(NATURAL)" || echo 'without NATURAL=FOLDER there is no Table III' >&2
