@@ -27,6 +27,7 @@ from mien.errors import OutputError
 from mien.media import encode_jpeg
 from mien.video import Frame
 from mien.web import video_reading
+from mien.web.answers import VideoSummary
 
 MakeClient = Callable[..., TestClient]
 MP4 = {"content-type": "video/mp4"}
@@ -98,7 +99,9 @@ def test_a_video_comes_to_rows_in_each_format_a_summary_a_timeline_and_a_copy(
     table = pq.read_table(io.BytesIO(client.get(f"{place}/rows", params={"format": "parquet"}).content)).to_pylist()
     assert [row["expression"] for row in rows] == [row["expression"] for row in flat]
     assert [row["time_s"] for row in rows] == [row["time_s"] for row in table]
-    (person,) = client.get(f"{place}/summary").json()["people"]
+    summary = client.get(f"{place}/summary").json()
+    assert VideoSummary.model_validate(summary).model_dump() == summary
+    (person,) = summary["people"]
     assert person["track"] == 1
     assert person["seen_s"] == pytest.approx(1, abs=0.01)
     assert Image.open(io.BytesIO(client.get(f"{place}/timeline.png").content)).width > 1000

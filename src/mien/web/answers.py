@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-__all__ = ["Faces", "Health", "Job", "Picture", "PicturesAnswer"]
+__all__ = ["Faces", "Health", "Job", "Picture", "PicturesAnswer", "VideoSummary"]
 
 _FACE: dict[str, JsonValue] = {
     "face": 0, "track": None, "box": [88.31, 41.5, 140.9, 94.02], "detector_score": 0.9871, "expression": "happy",
@@ -67,6 +67,34 @@ class Job(BaseModel):
     faces: int = Field(description="Rows so far: faces over all frames.")
     annotated: bool = Field(description="Whether there is, or will be, an annotated copy.")
     error: str | None = Field(description="Why it failed, or where a video that is done broke off.")
+
+
+class Strongest(BaseModel):
+    """When an expression was on top with its largest probability."""
+
+    time_s: float
+    probability: float
+    box: list[float] = Field(min_length=4, max_length=4)
+
+
+class PersonInShort(BaseModel):
+    """What one person of a video showed."""
+
+    track: int
+    first_s: float
+    last_s: float
+    seen_s: float
+    shares: dict[str, float] = Field(description="Of the time seen, how long each expression was on top.")
+    means: dict[str, float] = Field(description="The mean probability of each expression.")
+    unsure: float = Field(description="Of the time seen, how long it could not be told.")
+    changes: int = Field(description="How often another expression came on top and stayed.")
+    moments: dict[str, Strongest]
+
+
+class VideoSummary(BaseModel):
+    """Each person of a video in short."""
+
+    people: list[PersonInShort]
 
 
 class Health(BaseModel):

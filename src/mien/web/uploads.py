@@ -89,7 +89,7 @@ class _Form(Generic[T]):
         if options.get(b"name", b"").decode("utf-8", "replace") != self.wanted:
             self.other_fields += 1
             if self.other_fields > MAX_FIELDS:
-                raise HTTPException(413, f"More than {MAX_FIELDS} other fields in the form.")
+                raise HTTPException(400, f"The form has more than {MAX_FIELDS} other fields.")
             return
         if len(self.files) == self.max_files:
             raise HTTPException(413, f"More than {self.max_files} file{'s' * (self.max_files > 1)}; send fewer.")

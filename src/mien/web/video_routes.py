@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from mien.errors import OutputError
-from mien.web.answers import Job
+from mien.web.answers import Job, VideoSummary
 from mien.web.limits import Limits
 from mien.web.problems import describe
 from mien.web.uploads import receive
@@ -24,6 +24,7 @@ __all__ = ["add_videos"]
 
 TYPES = frozenset({"video/*", "application/octet-stream"})
 FLUSHED = 2**20  # bytes that are written to disk at once
+MAX_EVERY_S = 60  # between two frames nobody looks whether the video is still wanted
 _BINARY = {"type": "string", "format": "binary"}
 _BODY = {
     "required": True,
@@ -95,7 +96,7 @@ def add_videos(router: APIRouter, videos: Videos, *, limits: Limits) -> None:
     async def take(
         request: Request,
         every_s: Annotated[
-            float, Query(ge=0, le=3600, allow_inf_nan=False, description="Seconds from frame to frame; 0: every frame.")
+            float, Query(ge=0, le=MAX_EVERY_S, allow_inf_nan=False, description="Seconds from frame to frame; 0: all.")
         ] = 0.0,
         annotate: Annotated[bool, Query(description="Whether to make an annotated copy.")] = False,
     ) -> Response:
@@ -148,8 +149,10 @@ def _add_results(router: APIRouter, videos: Videos) -> None:
         """Return the rows of a video that is done, in order of time."""
         return fetched(job_id, rows_name(kind), _ROW_TYPES[kind], save=True)
 
-    @router.get("/v1/videos/{job_id}/summary", responses=described("application/json"), response_class=Response,
-                summary="Each person in short")  # fmt: skip
+    @router.get(
+        "/v1/videos/{job_id}/summary", response_model=VideoSummary, responses=describe(404, 409, 422),
+        summary="Each person in short",
+    )  # fmt: skip
     async def summary(job_id: str) -> Response:
         """Return, of each person: time seen, shares of time, changes, strongest moments."""
         return fetched(job_id, SUMMARY, "application/json")
