@@ -39,7 +39,7 @@ READINGS = 6  # of each face in smooth_s
 KEPT_S = 5.0  # longer than a face may be away and still be the same
 FRAMES_AHEAD = 3  # that are tracked while another is read
 FRAMES_DECODED = 10  # ahead of those that are tracked, so that faces are found in some of them meanwhile
-HELD_BYTES = 400_000_000  # of frames that wait for those after them; where they are larger, less is looked ahead
+HELD_BYTES = 250_000_000  # of frames that wait for those after them; where they are larger, less is looked ahead
 
 
 def delay_of(smooth_s: float) -> float:

@@ -9,7 +9,7 @@ from mien.types import Face, ImageArray
 
 __all__ = ["DetectorAhead", "for_video"]
 
-WORKING_PIXELS = 640_000  # at which faces are looked for, where no smallest face is asked for
+WORKING_PIXELS = 1_000_000  # at which faces are looked for, where no smallest face is asked for
 
 
 def for_video(detector: Detector) -> Detector:
