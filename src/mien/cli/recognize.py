@@ -166,7 +166,7 @@ def _read_camera(recognizer: Recognizer, source: str, options: _Options) -> bool
         raise InputError("--report and --resume are for files; a camera is not there twice")
     copy = None
     if options.annotate is not None:
-        name = re.sub(r"[^0-9A-Za-z.-]+", "-", name_of(source)).strip("-.")[:80]
+        name = re.sub(r"[^0-9A-Za-z.-]+", "-", name_of(source).removesuffix(".mp4")).strip("-.")[:80]
         copy = make_folder(options.annotate) / f"{name}.mp4"
     with rows_to(options.kind, options.target, recognizer.classifier.spec.labels) as write:
         told, people = read_camera(
