@@ -159,7 +159,7 @@ def make_app(
             Classifier.load(make_model()), detector="none", min_face_px=None, workers=2,
             max_pixels=bounds.max_pixels, on_batch=metrics.batch_faces.observe,
         )  # fmt: skip
-        return create_api(reader, model="tiny", limits=bounds, metrics=metrics, token=token, names=names)
+        return create_api(reader, limits=bounds, metrics=metrics, token=token, names=names)
 
     yield make
     assert list(temporary.iterdir()) == []

@@ -69,7 +69,7 @@ def serve(
     listening = listen(host, port)
     try:
         app = create_api(
-            reader, model=model, limits=limits, metrics=metrics, token=token,
+            reader, limits=limits, metrics=metrics, token=token,
             names=LOOPBACK_NAMES | {host.lower()} | set(map(str.lower, name or ())) if is_loopback(host) else None,
         )  # fmt: skip
         err.print("Ctrl-C ends")

@@ -38,7 +38,6 @@ answer; what a video comes to is deleted when it is asked for, or a while later.
 def create_api(
     reader: PictureReader,
     *,
-    model: str,
     limits: Limits | None = None,
     metrics: Metrics | None = None,
     token: str | None = None,
@@ -46,7 +45,7 @@ def create_api(
 ) -> FastAPI:
     """Return the app of the service, which closes the reader at its end.
 
-    model: its name in the answers.  metrics: what the reader counts into.  token, names: see `web.access.Access`.
+    metrics: what the reader counts into.  token, names: see `web.access.Access`.
     """
     limits, metrics = limits or Limits(), metrics or Metrics()
     cameras = Cameras(reader.recognizer, workers=reader.workers, limits=limits, metrics=metrics)
@@ -70,7 +69,7 @@ def create_api(
     app.add_middleware(Measured, metrics=metrics)
     add_problems(app)
     router = app.router
-    add_recognizing(router, reader, gate=gate, limits=limits, metrics=metrics, model=model)
+    add_recognizing(router, reader, gate=gate, limits=limits, metrics=metrics)
     add_videos(router, videos, limits=limits)
     cameras.add_to(router)
     _add_pages(router)

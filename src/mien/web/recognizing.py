@@ -46,10 +46,8 @@ class _Memory(bytearray):
     write = bytearray.extend
 
 
-def add_recognizing(
-    router: APIRouter, reader: PictureReader, *, gate: Gate, limits: Limits, metrics: Metrics, model: str
-) -> None:
-    """Add the route to a router; model: its name in the answers."""
+def add_recognizing(router: APIRouter, reader: PictureReader, *, gate: Gate, limits: Limits, metrics: Metrics) -> None:
+    """Add the route to a router."""
 
     @router.post(
         "/v1/recognize",
@@ -81,7 +79,8 @@ def add_recognizing(
         if all(picture.error for picture in read):
             raise HTTPException(422, _nothing_read(uploads, read))
         pictures = [_picture(upload.name, picture) for upload, picture in zip(uploads, read, strict=True)]
-        return JSONResponse({"model": model, "labels": list(reader.classifier.spec.labels), "pictures": pictures})
+        spec = reader.classifier.spec
+        return JSONResponse({"model": spec.name, "labels": list(spec.labels), "pictures": pictures})
 
 
 async def while_there(request: Request, work: Awaitable[Result], seconds: float) -> Result:
