@@ -57,7 +57,7 @@ def address() -> Iterator[str]:
     reader = PictureReader(
         Classifier.load("mien"), detector="dlib", min_face_px=None, workers=1, max_pixels=limits.max_pixels
     )
-    app = create_api(reader, model="mien", limits=limits, names=LOOPBACK_NAMES)
+    app = create_api(reader, limits=limits, names=LOOPBACK_NAMES)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="websockets-sansio"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
