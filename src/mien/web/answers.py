@@ -14,6 +14,14 @@ _FACE: dict[str, JsonValue] = {
                                            "sad": 0.006, "surprise": 0.018, "neutral": 0.029},
     "mixture": {"name": "happy", "shares": {"happy": 1.0}},
 }  # fmt: skip
+_PICTURES: dict[str, JsonValue] = {
+    "model": "mien", "labels": ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"],
+    "pictures": [{"name": "one.jpg", "width": 160, "height": 120, "faces": [_FACE], "error": None}],
+}  # fmt: skip
+_JOB: dict[str, JsonValue] = {
+    "id": "mXscBTbG8D2w108mZb3TzA", "state": "running", "progress": 0.42, "time_s": 8.2, "duration_s": 19.7,
+    "faces": 41, "annotated": True, "error": None,
+}  # fmt: skip
 
 
 class Mixed(BaseModel):
@@ -51,6 +59,8 @@ class Picture(BaseModel):
 class PicturesAnswer(BaseModel):
     """What the pictures of a request show, in their order."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_PICTURES]})
+
     model: str = Field(examples=["mien"])
     labels: list[str]
     pictures: list[Picture]
@@ -58,6 +68,8 @@ class PicturesAnswer(BaseModel):
 
 class Job(BaseModel):
     """How far a video is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_JOB]})
 
     id: str
     state: Literal["waiting", "running", "done", "failed"]
