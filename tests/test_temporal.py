@@ -221,6 +221,30 @@ def test_few_frames_wait_however_long_the_video_is(
     assert max(waited) <= ahead + (smooth_s * RATE if held is None else held)
 
 
+def test_a_face_that_was_at_the_edge_for_long_is_shown_again(make_model: Callable[..., Path]) -> None:
+    view = np.concatenate([textured() + 120] * 2, axis=1).clip(0, 255).astype(np.uint8)
+
+    def shift(number: int) -> int:
+        return min(70, 2 * number, max(0, 2 * (235 - number)))
+
+    def detect(image_rgb: ImageArray) -> list[Face]:
+        return [Face(BOX - np.array([image_rgb[0, 0, 0], 0] * 2, np.float32), None, 0.9)]
+
+    def panned() -> Iterator[Frame]:
+        for number in range(260):
+            image = view[:, shift(number) : shift(number) + 128].copy()
+            image[0, 0] = shift(number)
+            yield Frame(number / RATE, image, number)
+
+    recognizer = Recognizer(detect, Classifier.load(make_model(), threads=1))
+    live = LiveReader(recognizer)
+    seen = [len(live.read(frame.image_rgb, frame.time_s).readings) for frame in panned()]
+    read = [len(reading.readings) for _, reading in VideoReader(recognizer).read(panned())]
+    for shown in (seen, read):
+        assert not any(shown[40:200])  # its middle is outside
+        assert all(shown[-20:])
+
+
 def test_a_reader_that_is_left_early_stops_taking_frames(recognizer: Recognizer) -> None:
     closed = []
 

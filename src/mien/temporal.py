@@ -92,13 +92,12 @@ class _Memory:
         return mean
 
     def forget(self, before_s: float) -> None:
-        """Forget what no later time needs."""
+        """Forget readings that no later time needs."""
         for key, read in list(self._read.items()):
             while len(read) > 1 and read[1][0] < before_s - self.smooth_s:
                 read.popleft()
             if read[-1][0] < before_s - max(self.smooth_s, KEPT_S):
-                del self._read[key]
-                self.persons.pop(key, None)
+                del self._read[key]  # but not whose it is: a face that is at the edge for long is not read meanwhile
 
     def state(self) -> dict[str, Any]:
         """Return all of it, as JSON holds it."""
