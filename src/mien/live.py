@@ -26,7 +26,7 @@ import numpy as np
 from mien.errors import VideoError
 from mien.files import printable
 from mien.types import ImageArray
-from mien.video import ENDS_EARLY_S, MAX_DAMAGED, MAX_PIXELS, Clock, Frame, prepare, upright
+from mien.video import ENDS_EARLY_S, MAX_DAMAGED, MAX_PIXELS, Clock, Frame, Upright, prepare
 
 __all__ = ["is_live", "name_of", "newest_frames"]
 
@@ -241,7 +241,7 @@ def _connection(source: str, stop: threading.Event) -> Iterator[tuple[float, Cal
             stream.thread_type = "SLICE"  # threads by frame hold back as many frames
             opened, start = True, time.monotonic()
             heard = start
-            clock = Clock(stream)
+            clock, upright = Clock(stream), Upright()
             duration_s = container.duration / av.time_base if container.duration else None
             for frame in _frames(container, stream, stop, name):
                 last_s = clock.time_of(frame)

@@ -21,7 +21,7 @@ from mien.errors import VideoError
 from mien.files import printable
 from mien.types import ImageArray
 
-__all__ = ["MAX_PIXELS", "VIDEO_SUFFIXES", "Clock", "Frame", "duration_of", "frame_at", "frames", "prepare", "upright"]
+__all__ = ["MAX_PIXELS", "VIDEO_SUFFIXES", "Clock", "Frame", "Upright", "duration_of", "frame_at", "frames", "prepare"]
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def frames(path: str | Path, *, every_s: float = 0.0, first: int = 0) -> Generat
     before that has been yielded by then.
     """
     with _opened(path) as (container, stream):
-        clock = Clock(stream)
+        clock, upright = Clock(stream), Upright()
         wanted = 0.0
         decoder = _Decoder(container, stream, printable(path))
         for number, frame in enumerate(decoder):
@@ -91,7 +91,7 @@ def frame_at(path: str | Path, time_s: float) -> ImageArray:
             shown = frame
         if shown is None:
             raise VideoError(f"{printable(path)}: no frame at {time_s:.1f} s")
-        return upright(shown)
+        return Upright()(shown)
 
 
 def duration_of(path: str | Path) -> float | None:
@@ -149,17 +149,36 @@ class Clock:
         return time_s
 
 
-def upright(frame: av.VideoFrame) -> ImageArray:
-    """Return a frame as RGB (H, W, 3), turned and mirrored in quarters as its display matrix says."""
-    image = frame.to_ndarray(format="rgb24")
+class Upright:
+    """Turns the frames of one stream upright, as their display matrix says."""
+
+    def __init__(self) -> None:
+        """Begin before the first frame."""
+        self._rotation: float | None = None
+        self._matrix: list[int] | None = None
+
+    def __call__(self, frame: av.VideoFrame) -> ImageArray:
+        """Return a frame as RGB (H, W, 3), turned and mirrored in quarters."""
+        image = frame.to_ndarray(format="rgb24")
+        if frame.rotation != self._rotation:
+            self._rotation, self._matrix = frame.rotation, _display_matrix(frame)
+        if self._matrix is not None:
+            # A pixel (x, y) is shown at (a x + c y, b x + d y): FFmpeg, libavutil/display.h.
+            a, b, _, c, d = self._matrix
+            if abs(b) + abs(c) > abs(a) + abs(d):
+                image, a, d = image.transpose(1, 0, 2), c, b
+            image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+        return np.ascontiguousarray(image, np.uint8)
+
+
+def _display_matrix(frame: av.VideoFrame) -> list[int] | None:
+    """Return the first five numbers of a frame's display matrix, None where it has none.
+
+    Not to be asked of every frame: PyAV's side data and its frame refer to each other, so that the frame's memory waits
+    for the garbage collector, which knows nothing of its size.
+    """
     matrix = cast("bytes | None", frame.side_data.get("DISPLAYMATRIX"))
-    if matrix is not None:
-        # A pixel (x, y) is shown at (a x + c y, b x + d y): FFmpeg, libavutil/display.h.
-        a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
-        if abs(b) + abs(c) > abs(a) + abs(d):
-            image, a, d = image.transpose(1, 0, 2), c, b
-        image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-    return np.ascontiguousarray(image, np.uint8)
+    return None if matrix is None else np.frombuffer(matrix, np.int32)[:5].tolist()
 
 
 @contextmanager
