@@ -120,6 +120,8 @@ def recognize(
             raise InputError(f"{name_of(live[0])}: a camera or a stream is read alone; name nothing beside it")
         failed = _read_camera(recognizer, live[0], options)
     else:
+        if for_s is not None:
+            raise InputError("--for is of a camera or a stream; a file is read to its end, so leave it out")
         what = " ".join([sha256_of(catalogue.find(model)[0]), recognizer.classifier.answer, detector, str(min_face)])
         failed = _read_files(recognizer, [Path(path) for path in paths], options, what)
     if failed:

@@ -1,0 +1,334 @@
+"""`mien recognize` of videos: rows, reports and copies; bad files in a line; what was stopped goes on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import mien
+from mien.labels import FER2013
+from mien.media import read_image, write_image
+from mien.types import ImageArray
+from mien.video import frames
+
+RATE, COUNT = 20, 24
+Run = Callable[..., tuple[int, str, str]]
+
+
+def write_clip(path: Path, picture: ImageArray, *, count: int = COUNT) -> Path:
+    """Write a clip in which a picture moves."""
+    with av.open(str(path), "w", format="matroska" if path.suffix == ".mkv" else "mp4") as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "g": "10"})
+        stream.width, stream.height, stream.pix_fmt = picture.shape[1] - 20, picture.shape[0] - 20, "yuv420p"
+        for number in range(count):
+            x = round(10 + 10 * np.sin(number / 8))
+            image = np.ascontiguousarray(picture[10:-10, x : x + stream.width], np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def small(portrait: Path) -> ImageArray:
+    return np.asarray(cv2.resize(read_image(portrait), (116, 116), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+@pytest.fixture
+def clip(tmp_path: Path, small: ImageArray) -> Path:
+    return write_clip(tmp_path / "clip.mp4", small)
+
+
+@pytest.fixture
+def quick(make_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return options that make a run quick, which goes on in an empty folder."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return ["--model", str(make_model()), "--detector", "none"]
+
+
+def parsed(told: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in told.splitlines()]
+
+
+def left(folder: Path = Path()) -> list[str]:
+    """Return every file and folder below a folder, hidden ones too."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def one_line(told: tuple[int, str, str], *words: str) -> None:
+    code, out, err = told
+    assert (code, out) == (2, ""), err
+    assert err.startswith("mien: ")
+    assert len(err.splitlines()) == 1
+    for word in words:
+        assert word in err
+
+
+def test_every_format_tells_the_same(run_mien: Run, quick: list[str], clip: Path) -> None:
+    code, out, err = run_mien("recognize", clip, "--format", "jsonl", *quick)
+    assert (code, err.splitlines()[-1]) == (0, f"1 video, {COUNT} frames, {COUNT} readings")
+    rows = parsed(out)
+    assert [row["frame"] for row in rows] == list(range(COUNT))
+    assert [row["time_s"] for row in rows] == pytest.approx([number / RATE for number in range(COUNT)], abs=1e-3)
+    for row in rows:
+        assert (row["source"], row["face"], row["track"], row["box"]) == (str(clip), 0, 1, [0, 0, 96, 96])
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+        assert sum(row["mixture"]["shares"].values()) in (0, pytest.approx(1, abs=1e-4))
+    for name in ("rows.csv", "rows.parquet"):
+        assert run_mien("recognize", clip, "--out", name, *quick)[:2] == (0, "")
+    table = list(csv.DictReader(io.StringIO(Path("rows.csv").read_text(encoding="utf-8"))))
+    parquet = pq.read_table("rows.parquet").to_pylist()
+    assert len(table) == len(parquet) == COUNT
+    for row, line, record in zip(rows, table, parquet, strict=True):
+        for other in (line, record):
+            assert (other["source"], other["mixture"]) == (row["source"], row["mixture"]["name"])
+            assert (int(other["frame"]), int(other["track"])) == (row["frame"], row["track"])
+            assert float(other["time_s"]) == row["time_s"]
+            assert [float(other[f"p_{label}"]) for label in FER2013] == list(row["probabilities"].values())
+    assert left() == ["rows.csv", "rows.parquet"]
+
+
+def test_the_terminal_shows_the_people_of_a_video(run_mien: Run, quick: list[str], clip: Path) -> None:
+    code, out, _ = run_mien("recognize", clip, *quick)
+    assert code == 0
+    assert "person" in out
+    assert "clip.mp4" in out
+    assert left() == []
+
+
+def test_a_face_is_found_and_followed(run_mien: Run, quick: list[str], tmp_path: Path, portrait: Path) -> None:
+    large = cv2.resize(read_image(portrait)[:420, 20:440], (420, 420))
+    video = write_clip(tmp_path / "large.mp4", np.asarray(large, np.uint8), count=12)
+    code, out, _ = run_mien("recognize", video, "--format", "jsonl", *quick[:2])
+    rows = parsed(out)
+    assert code == 0
+    assert [row["frame"] for row in rows] == list(range(12))
+    assert {row["track"] for row in rows} == {1}
+    for row in rows:
+        moved = row["box"][0] + round(10 + 10 * np.sin(row["frame"] / 8))
+        assert moved == pytest.approx(rows[0]["box"][0] + 10, abs=5)
+
+
+def test_a_folder_may_hold_pictures_and_videos(
+    run_mien: Run, quick: list[str], tmp_path: Path, small: ImageArray
+) -> None:
+    folder = tmp_path / "album"
+    (folder / "sub").mkdir(parents=True)
+    write_image(folder / "a.png", small)
+    write_clip(folder / "sub" / "b.MP4", small, count=5)
+    (folder / "notes.txt").write_text("dear")
+    code, out, err = run_mien("recognize", folder, "--format", "jsonl", "--annotate", "copies", *quick)
+    rows = parsed(out)
+    assert code == 0
+    assert [Path(row["source"]).name for row in rows] == ["a.png"] + 5 * ["b.MP4"]
+    assert [row["frame"] for row in rows] == [None, 0, 1, 2, 3, 4]
+    assert err.splitlines()[-1] == (
+        "1 picture, 1 face; 1 video, 5 frames, 5 readings; 1 other file left out; annotated copies in copies"
+    )
+    assert left() == ["copies", "copies/a.png", "copies/sub", "copies/sub/b.mp4"]
+
+
+@pytest.mark.parametrize("every", ["0.2s", "200ms", "0.2"])
+def test_a_frame_is_read_every_so_often(run_mien: Run, quick: list[str], clip: Path, every: str) -> None:
+    _, out, _ = run_mien("recognize", clip, "--format", "jsonl", "--every", every, *quick)
+    assert [row["frame"] for row in parsed(out)] == [0, 4, 8, 12, 16, 20]
+
+
+def test_smoothing_can_be_left_out(run_mien: Run, quick: list[str], clip: Path) -> None:
+    plain, smooth = (
+        [
+            row["probabilities"]["happy"]
+            for row in parsed(run_mien("recognize", clip, "--format", "jsonl", "--smooth", smooth, *quick)[1])
+        ]
+        for smooth in ("0", "500ms")
+    )
+    assert np.abs(np.diff(smooth, 2)).sum() < 0.7 * np.abs(np.diff(plain, 2)).sum()
+
+
+def test_a_report_is_a_timeline_a_summary_and_where_asked_for_faces(
+    run_mien: Run, quick: list[str], clip: Path
+) -> None:
+    code, _, err = run_mien("recognize", clip, "--format", "jsonl", "--report", "report", *quick)
+    assert code == 0
+    assert "reports in report" in err
+    assert left() == ["report", "report/clip-summary.json", "report/clip-timeline.png"]
+    told = json.loads(Path("report/clip-summary.json").read_text(encoding="utf-8"))
+    assert (told["source"], told["frames"], told["every_s"]) == (str(clip), COUNT, 0)
+    assert told["duration_s"] == pytest.approx((COUNT - 1) / RATE, abs=0.01)
+    assert len(told["people"]) == 1
+    assert read_image("report/clip-timeline.png").shape[0] > 50
+    run_mien("recognize", clip, "--format", "jsonl", "--report", "report", "--thumbnails", *quick)
+    assert any(name.startswith("report/clip-faces/") for name in left())
+
+
+def test_an_annotated_copy_has_all_frames_with_something_drawn_in(run_mien: Run, quick: list[str], clip: Path) -> None:
+    code, _, err = run_mien("recognize", clip, "--format", "jsonl", "--annotate", "copies", *quick)
+    assert code == 0
+    assert "annotated copies in copies" in err
+    assert left() == ["copies", "copies/clip.mp4"]
+    copied = list(frames("copies/clip.mp4"))
+    assert [frame.time_s for frame in copied] == pytest.approx([n / RATE for n in range(COUNT)], abs=0.002)
+    changed = [np.abs(a.image_rgb.astype(int) - b.image_rgb).max() for a, b in zip(frames(clip), copied, strict=True)]
+    assert min(changed) > 60
+
+
+def sound_alone(path: Path) -> None:
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=16_000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 16_000
+        container.mux([*stream.encode(sound), *stream.encode(None)])
+
+
+def write_bad(folder: Path, portrait: Path) -> dict[str, str]:
+    """Write what cannot be read as video; return a word of what is told of each."""
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mkv").write_text("no video\n" * 99)
+    (folder / "picture.mp4").write_bytes(portrait.read_bytes())
+    sound_alone(folder / "sound.mp4")
+    return {
+        "empty.mp4": "not a video", "text.mkv": "not a video", "picture.mp4": "a picture, not a video",
+        "sound.mp4": "no video in it, audio alone",
+    }  # fmt: skip
+
+
+def test_a_bad_video_is_one_line_and_leaves_nothing_behind(
+    run_mien: Run, quick: list[str], tmp_path: Path, portrait: Path
+) -> None:
+    bad = write_bad(tmp_path, portrait)
+    for name, word in bad.items():
+        for kind in ("jsonl", "table"):
+            one_line(run_mien("recognize", tmp_path / name, "--format", kind, *quick), name, word)
+        one_line(run_mien("recognize", tmp_path / name, "--out", "rows.csv", *quick), name, word)
+    assert left() == []
+    places = ["--annotate", "copies", "--report", "report"]
+    for name, word in bad.items():
+        one_line(run_mien("recognize", tmp_path / name, "--format", "jsonl", *places, *quick), name, word)
+    assert set(left()) <= {"copies", "report"}
+
+
+def test_bad_videos_among_good_ones_are_listed_and_the_rest_is_done(
+    run_mien: Run, quick: list[str], tmp_path: Path, portrait: Path, small: ImageArray
+) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    bad = write_bad(folder, portrait)
+    write_clip(folder / "good.mp4", small)
+    code, out, err = run_mien("recognize", folder, "--format", "jsonl", *quick)
+    assert code == 1
+    assert {Path(row["source"]).name for row in parsed(out)} == {"good.mp4"}
+    assert len(parsed(out)) == COUNT
+    summary, *listed = err.splitlines()
+    assert summary == f"1 video, {COUNT} frames, {COUNT} readings; {len(bad)} not read"
+    assert sorted(line.split(": ")[1] for line in listed) == sorted(str(folder / name) for name in bad)
+    (folder / "good.mp4").unlink()
+    code, out, err = run_mien("recognize", folder, "--out", "rows.csv", *quick)
+    assert (code, out) == (2, "")
+    assert f"none of the {len(bad)} files could be read" in err
+    assert left() == []
+
+
+def test_a_torn_video_is_read_as_far_as_it_goes(
+    run_mien: Run, quick: list[str], tmp_path: Path, small: ImageArray
+) -> None:
+    content = write_clip(tmp_path / "whole.mkv", small, count=60).read_bytes()
+    (tmp_path / "torn.mkv").write_bytes(content[: len(content) // 2])
+    code, _, err = run_mien("recognize", tmp_path / "torn.mkv", "--out", "rows.jsonl", *quick)
+    assert code == 1
+    assert err.splitlines()[-1].startswith(f"not read to its end: {tmp_path / 'torn.mkv'}: ends in the middle")
+    assert 10 < len(parsed(Path("rows.jsonl").read_text(encoding="utf-8"))) < 50
+
+
+def test_options_that_do_not_fit_are_one_line(run_mien: Run, quick: list[str], clip: Path, small: ImageArray) -> None:
+    one_line(run_mien("recognize", clip, "--thumbnails", *quick), "--report")
+    one_line(
+        run_mien("recognize", clip, "--thumbnails", "--report", "r", "--annotate", "c", "--blur-faces", *quick),
+        "--blur-faces",
+    )
+    one_line(run_mien("recognize", clip, "--for", "2s", *quick), "--for", "camera")
+    one_line(run_mien("recognize", clip, "--out", "copy.mp4", *quick), "--annotate")
+    one_line(run_mien("recognize", clip, "--smooth", "1min", *quick), "expected 0 (none) to 10")
+    write_image(clip.with_name("a.png"), small)
+    one_line(run_mien("recognize", clip.with_name("a.png"), "--report", "r", *quick), "--report")
+    for option in ("--every", "--smooth", "--for"):
+        for value in ("soon", "-1s", "nan", "1e3"):
+            code, out, err = run_mien("recognize", clip, f"{option}={value}", *quick)
+            assert (code, out) == (2, "")
+            assert "no length of time" in err
+    assert not [name for name in left() if "/" in name or "." in name]
+
+
+def test_a_camera_that_is_not_there_is_one_line(run_mien: Run, quick: list[str], clip: Path) -> None:
+    if Path("/dev/video99").exists():
+        pytest.skip("there is such a camera here")
+    one_line(run_mien("recognize", "camera:99", *quick), "camera:99")
+    one_line(run_mien("recognize", "camera:99", "--out", "rows.csv", *quick), "camera:99")
+    one_line(run_mien("recognize", "camera:99", clip, *quick), "read alone")
+    one_line(run_mien("recognize", "camera:99", "--resume", *quick), "--resume")
+    one_line(run_mien("recognize", "camera:99", "--report", "report", *quick), "--report")
+    assert left() == []
+
+
+# Marks at each frame, which takes its time; and a signal that is heard, whatever the shell that runs the tests says.
+SLOWLY = """
+import signal, time, mien.video_run as run
+signal.signal(signal.SIGINT, signal.default_int_handler)
+run.MARK_S, to_row = 0, run.to_row
+run.to_row = lambda *a, **k: (time.sleep(0.05), to_row(*a, **k))[1]
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals there")
+def test_what_was_stopped_goes_on(run_mien: Run, quick: list[str], clip: Path) -> None:
+    command = ["recognize", str(clip), "--annotate", "copies", "--report", "report", "--out", "rows.jsonl", *quick]
+    code = f"{SLOWLY}\nimport sys; sys.argv[0] = 'mien'; from mien.cli.main import main; main()"
+    environment = os.environ | {"PYTHONPATH": str(Path(mien.__file__).parents[1])}
+    process = subprocess.Popen([sys.executable, "-c", code, *command], stderr=subprocess.PIPE, env=environment)
+    work = Path(".rows.jsonl-run/0")
+    ends_s = time.monotonic() + 60
+    while not (work / "part-2.mp4").exists():  # some frames are marked
+        assert process.poll() is None
+        assert time.monotonic() < ends_s
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert b"Traceback" not in told
+    assert b"the same command with --resume goes on from there" in told
+    assert not Path("rows.jsonl").exists()
+    done = json.loads((work / "run.json").read_text(encoding="utf-8"))["progress"]["frames"]
+    assert 0 < done < COUNT
+    one_line(run_mien(*command, "--resume", "--every", "1s"), "differs from this in settings")
+    assert run_mien(*command, "--resume")[:2] == (0, "")
+    assert left() == [
+        "copies", "copies/clip.mp4", "report", "report/clip-summary.json", "report/clip-timeline.png", "rows.jsonl"
+    ]  # fmt: skip
+    assert len(list(frames("copies/clip.mp4"))) == COUNT
+    resumed = Path("rows.jsonl").read_text(encoding="utf-8")
+    run_mien("recognize", clip, "--out", "whole.jsonl", *quick)
+    assert resumed == Path("whole.jsonl").read_text(encoding="utf-8")
+
+
+def test_two_runs_do_not_write_to_one_place(run_mien: Run, quick: list[str], clip: Path) -> None:
+    from filelock import FileLock
+
+    Path(".rows.csv-run").mkdir()
+    with FileLock(".rows.csv-run/lock"):
+        one_line(run_mien("recognize", clip, "--out", "rows.csv", *quick), "another run is writing there")
+    assert run_mien("recognize", clip, "--out", "rows.csv", *quick)[0] == 0
+    assert left() == ["rows.csv"]
