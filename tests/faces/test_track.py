@@ -144,9 +144,9 @@ def test_the_face_of_a_picture_of_another_size_is_somebody_else(heads: list[Imag
 
 
 def test_a_cut_is_found_and_a_moving_camera_is_none() -> None:
-    wide = noise(0, HEIGHT, 1200, grain=15)
+    wide = noise(0, HEIGHT, 1600, grain=15)
     find = CutFinder()
-    cuts = [find(wide[:, 8 * number : 8 * number + WIDTH]) for number in range(40)]
+    cuts = [find(wide[:, 22 * number : 22 * number + WIDTH]) for number in range(50)]
     assert not any(cuts)
     assert find(noise(1, grain=15))
     assert not find(noise(1, grain=15))
@@ -224,13 +224,29 @@ def test_faces_that_cross_keep_their_numbers(heads: list[ImageArray], paths: Pat
     assert min(readings) > 0.6 * count
 
 
+def test_who_comes_back_is_told_by_the_look(heads: list[ImageArray]) -> None:
+    watch, background = Watch(), noise(0, 2 * HEIGHT, grain=15)  # so large that their going is no cut
+    places = [(195.0, 100.0), (285.0, 100.0)]
+    for number in range(60):
+        lost = 25 <= number < 40
+        order = heads if number < 25 else heads[::-1]  # they changed places while nobody saw them
+        seen = [] if lost else [(head, *place) for head, place in zip(order, places, strict=True)]
+        watch.step(scene(background, seen), [] if lost else [box_at(*place) for place in places])
+
+    def left_to_right(shown: list[Tracked]) -> list[int | None]:
+        return [watch.persons[one.key] for one in sorted(shown, key=lambda one: float(one.face.box_xyxy[0]))]
+
+    assert sorted(left_to_right(watch.shown[20]), key=str) == [1, 2]
+    assert left_to_right(watch.shown[-1]) == left_to_right(watch.shown[20])[::-1]
+
+
 def test_a_tracker_goes_on_from_a_state_as_if_it_had_not_stopped(heads: list[ImageArray]) -> None:
     background, count = noise(0), 60
     pictures, boxes = [], []
     for number in range(count):
         places = crossing(number, count)
         pictures.append(scene(background, [(head, *place) for head, place in zip(heads, places, strict=True)]))
-        boxes.append([box_at(*place) for place in places])
+        boxes.append([box_at(*place) for place in [*places, (240, 150)][: 2 + (number >= 45)]])  # one more comes
     whole = Watch()
     for number in range(count):
         whole.step(pictures[number], boxes[number])
