@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 DATA ?= data/fer2013
 NATURAL ?=
 
-.PHONY: demo test check bench load paper clean
+.PHONY: demo test check bench load serve paper clean
 
 demo: .venv/demo
 	$(BIN)/mien recognize examples --annotate demo-out
@@ -25,6 +25,9 @@ bench: .venv/full
 	$(BIN)/python benchmarks/training_overhead.py
 	$(BIN)/python benchmarks/inference_speed.py
 	$(BIN)/python benchmarks/video_speed.py
+
+serve: .venv/full
+	$(BIN)/mien serve
 
 load: .venv/full
 	$(BIN)/python benchmarks/serve_load.py

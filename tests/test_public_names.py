@@ -97,3 +97,9 @@ finally:
 """
     assert not loaded_by(code, tmp_path) & {"torch", "onnx", "onnxscript", "matplotlib", "sklearn", "skimage"}
     assert (tmp_path / "out.csv").is_file()
+
+
+def test_nothing_is_written_to_the_home_folder_by_what_mien_imports(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", "import mien"], check=True, env={**os.environ, **home})
+    assert list(tmp_path.iterdir()) == []
