@@ -105,7 +105,8 @@ def jensen_shannon(first: NDArray[np.floating], second: NDArray[np.floating]) ->
     middle = (p + q) / 2
 
     def surprise(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-        ratio = np.divide(shares, middle, out=np.ones_like(shares), where=shares > 0)
+        counts = (shares > 0) & (middle > 0)  # half of the smallest number is 0
+        ratio = np.divide(shares, middle, out=np.ones_like(shares), where=counts)
         total: NDArray[np.float64] = (shares * np.log2(ratio)).sum(axis=1)
         return total
 
