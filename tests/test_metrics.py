@@ -137,7 +137,10 @@ def test_mcnemar_is_the_exact_test_of_the_samples_that_one_got_right(pairs: list
     assert mcnemar(right, other) == pytest.approx(expected) == pytest.approx(mcnemar(other, right))
 
 
-@given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda row: sum(row) > 0.1), min_size=2))
+SHARES = st.floats(0, 1).map(lambda share: round(share, 12))  # scipy's own is infinite for numbers whose half is 0
+
+
+@given(st.lists(st.lists(SHARES, min_size=3, max_size=3).filter(lambda row: sum(row) > 0.1), min_size=2))
 def test_the_distance_of_distributions_is_scipys(rows: list[list[float]]) -> None:
     shares = np.array(rows) / np.sum(rows, axis=1, keepdims=True)
     expected = jensenshannon(shares, shares[::-1], base=2, axis=1)
