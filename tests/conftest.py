@@ -21,7 +21,7 @@ from mien.spec import CropSpec, ModelSpec
 # Two test processes beside each other: each computes on one core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The same examples every time, however busy the machine is.
-settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+settings.register_profile("suite", deadline=None, derandomize=True, database=None, max_examples=40)
 settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parent.parent
