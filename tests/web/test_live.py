@@ -136,7 +136,9 @@ def test_a_camera_is_served_over_the_network_and_one_that_vanishes_leaves_its_pl
     assert closed.value.rcvd.code == 1009
 
 
-def test_the_token_and_the_origin_are_asked_of_cameras_too(serve: MakeService) -> None:
+def test_the_token_and_the_origin_are_asked_of_cameras_too_without_a_word_in_the_log(
+    serve: MakeService, caplog: pytest.LogCaptureFixture
+) -> None:
     service = serve(token=TOKEN)
     for refused in (
         {}, {"additional_headers": {"Authorization": "Bearer wrong"}}, {"path": "v1/live?token=wrong"},
@@ -157,6 +159,7 @@ def test_the_token_and_the_origin_are_asked_of_cameras_too(serve: MakeService) -
         with socket_of(service, **welcome) as camera:
             camera.send(frame_of())
             assert json.loads(camera.recv(10))["frame"] == 0
+    assert [record.message for record in caplog.records if record.name.startswith("uvicorn")] == []
 
 
 def test_the_end_of_the_service_ends_cameras(serve: MakeService) -> None:

@@ -116,6 +116,11 @@ def test_of_every_so_many_seconds_one_frame_is_read(make_client: MakeClient, cli
     assert "annotate=true" in problem_of(client.get(f"{place}/annotated.mp4"), 409)
 
 
+def test_however_short_the_step_is_a_video_comes_to_its_end(make_client: MakeClient, clip: Path) -> None:
+    client = make_client()
+    assert ended(client, send(client, clip, every_s=1e-300))["faces"] == 10
+
+
 def test_of_a_video_that_ends_in_the_middle_what_came_before_is_there(
     make_client: MakeClient, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +152,7 @@ def test_what_is_no_video_is_refused_and_leaves_nothing(
     problem_of(client.post("/v1/videos", content=b"x", headers={"content-type": "image/png"}), 415)
     problem_of(client.post("/v1/videos", files={"files": b"x"}), 422)
     problem_of(client.post("/v1/videos", files=[("file", b"x"), ("file", b"y")]), 413)
-    for query in ("every_s=-1", "every_s=nan", "every_s=x", "annotate=maybe"):
+    for query in ("every_s=-1", "every_s=60.1", "every_s=nan", "every_s=inf", "every_s=x", "annotate=maybe"):
         problem_of(client.post(f"/v1/videos?{query}", content=clip.read_bytes(), headers=MP4), 422)
 
 

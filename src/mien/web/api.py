@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -83,11 +84,18 @@ def create_api(
 
 def server_config(app: FastAPI, limits: Limits) -> uvicorn.Config:
     """Return how uvicorn serves the app."""
+    logging.getLogger("uvicorn.error").addFilter(_is_worth_a_line)
     return uvicorn.Config(
         app, access_log=False, log_config=None, log_level="error", lifespan="on", server_header=False,
-        proxy_headers=False, http="h11", ws="websockets-sansio", ws_max_size=limits.max_frame_bytes,
+        proxy_headers=False, http="h11", ws="websockets-sansio",
+        ws_max_size=2 * limits.max_frame_bytes,  # what is larger is cut off without the close code that the app gives
         ws_per_message_deflate=False, timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Return False for what uvicorn 0.54 says of every WebSocket that is refused with a problem document."""
+    return record.msg != "ASGI callable returned without completing handshake."
 
 
 def _add_pages(router: APIRouter) -> None:
