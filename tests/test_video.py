@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
+from collections import deque
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -323,6 +325,20 @@ def test_a_name_with_a_colon_is_a_name(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="No such file"):
         list(frames(tmp_path / "none.mp4"))
+
+
+def test_no_frame_stays_in_memory_when_a_video_is_read(shared: Path) -> None:
+    def frames_left() -> int:
+        return sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+
+    gc.collect()
+    before = frames_left()
+    gc.disable()
+    try:
+        deque(frames(shared / "data" / "scenes" / "no-face.mp4", every_s=1), maxlen=0)
+        assert frames_left() == before
+    finally:
+        gc.enable()
 
 
 def test_the_real_clips_are_read(shared: Path) -> None:

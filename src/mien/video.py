@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -35,6 +36,7 @@ _SHORTEST_TICK_S = 1e-3  # below it every frame is wanted
 ENDS_EARLY_S = 1.0  # a video whose packets end so much before its stated duration is told to end in the middle
 MAX_DAMAGED = 500  # frames, one after the other: 20 s at 25 a second; then it is given up
 _THREADED_PIXELS = 2 * 7680 * 4320  # which a decoder's threads hold at once, a frame each
+_WAITING_PIXELS = 320 * 240  # of frames that may wait for the garbage collector, whose every run takes 0.1 s
 _CONTAINER_BASE = Fraction(1, av.time_base)  # in whose terms containers state times
 _DEFAULT_RATE = 25  # frames a second of a video that says nothing of its times
 
@@ -62,8 +64,8 @@ def frames(path: str | Path, *, every_s: float = 0.0, first: int = 0) -> Generat
     Raises VideoError where it cannot be opened, holds no video, is damaged for long or ends in the middle; what came
     before that has been yielded by then.
     """
-    with _opened(path) as (container, stream):
-        clock, upright = Clock(stream), Upright()
+    with _turning() as upright, _opened(path) as (container, stream):
+        clock = Clock(stream)
         wanted = 0.0
         decoder = _Decoder(container, stream, printable(path))
         for number, frame in enumerate(decoder):
@@ -81,7 +83,7 @@ def frame_at(path: str | Path, time_s: float) -> ImageArray:
 
     Raises VideoError where it cannot be read there.
     """
-    with _opened(path) as (container, stream):
+    with _turning() as upright, _opened(path) as (container, stream):
         start = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
         container.seek(max(0, int((start + time_s) * av.time_base)), backward=True)
         shown = None
@@ -91,7 +93,7 @@ def frame_at(path: str | Path, time_s: float) -> ImageArray:
             shown = frame
         if shown is None:
             raise VideoError(f"{printable(path)}: no frame at {time_s:.1f} s")
-        return Upright()(shown)
+        return upright(shown)
 
 
 def duration_of(path: str | Path) -> float | None:
@@ -156,12 +158,14 @@ class Upright:
         """Begin before the first frame."""
         self._rotation: float | None = None
         self._matrix: list[int] | None = None
+        self.held_pixels = 0  # of the frames whose matrix was asked for
 
     def __call__(self, frame: av.VideoFrame) -> ImageArray:
         """Return a frame as RGB (H, W, 3), turned and mirrored in quarters."""
         image = frame.to_ndarray(format="rgb24")
         if frame.rotation != self._rotation:
             self._rotation, self._matrix = frame.rotation, _display_matrix(frame)
+            self.held_pixels += frame.width * frame.height
         if self._matrix is not None:
             # A pixel (x, y) is shown at (a x + c y, b x + d y): FFmpeg, libavutil/display.h.
             a, b, _, c, d = self._matrix
@@ -179,6 +183,17 @@ def _display_matrix(frame: av.VideoFrame) -> list[int] | None:
     """
     matrix = cast("bytes | None", frame.side_data.get("DISPLAYMATRIX"))
     return None if matrix is None else np.frombuffer(matrix, np.int32)[:5].tolist()
+
+
+@contextmanager
+def _turning() -> Iterator[Upright]:
+    """Yield what turns a video's frames; at the end, the memory of those whose matrix was asked for is given back."""
+    upright = Upright()
+    try:
+        yield upright
+    finally:
+        if upright.held_pixels > _WAITING_PIXELS:
+            gc.collect()  # of itself it would come after hundreds of videos
 
 
 @contextmanager
