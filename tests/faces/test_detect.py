@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -377,3 +378,16 @@ def test_one_of_our_own_models_is_refused_as_yunet(
         make_detector(f"yunet:{make_model()}")
     assert "\n" not in str(refused.value)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the resident set from /proc")
+def test_detectors_that_come_and_go_leave_no_memory_behind() -> None:
+    def resident_kib() -> int:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+
+    make_detector("dlib")
+    before = resident_kib()
+    for _ in range(100):
+        make_detector("dlib")
+    assert resident_kib() - before < 5_000  # a copy by pickling leaves 150 each
