@@ -15,7 +15,7 @@ from mien import temporal
 from mien.classify import Classifier
 from mien.errors import InputError, VideoError
 from mien.recognize import Recognizer
-from mien.temporal import LiveReader, VideoReader, delay_of
+from mien.temporal import LiveReader, VideoReader
 from mien.types import Face, FloatArray, FrameReading, ImageArray
 from mien.video import Frame
 
@@ -133,7 +133,7 @@ def test_live_lags_by_a_third_of_the_smoothing_and_a_file_not_at_all(recognizer:
     assert shown.index(True) <= 0.35 * RATE  # once it is confirmed
     assert all(shown[shown.index(True) :])
     seen = np.concatenate([plain[: shown.index(True)], curve([one for one in live if one.readings])])
-    assert delay(seen, plain) == pytest.approx(delay_of(smooth_s), abs=0.02)
+    assert delay(seen, plain) == pytest.approx(smooth_s / 3, abs=0.02)
     assert delay(read_file(recognizer, film(100, ramp), smooth_s), plain) == pytest.approx(0, abs=0.02)
 
 

@@ -11,7 +11,6 @@ from typing import TypeVar
 __all__ = ["ahead"]
 
 Item = TypeVar("Item")
-_END = object()
 _LOOK_S = 0.1  # how often a thread that waits looks whether it is still wanted
 
 
@@ -20,11 +19,11 @@ def ahead(items: Iterable[Item], *, depth: int) -> Generator[Item]:
 
     depth: how many items may wait.  Where the iterator is closed early, the thread ends at its next item.
     """
-    waiting: queue.Queue[object] = queue.Queue(depth)
+    waiting: queue.Queue[list[Item]] = queue.Queue(depth)  # of one item each; none: the end
     unwanted = threading.Event()
     failure: list[BaseException] = []
 
-    def put(item: object) -> bool:
+    def put(item: list[Item]) -> bool:
         while not unwanted.is_set():
             try:
                 waiting.put(item, timeout=_LOOK_S)
@@ -37,18 +36,18 @@ def ahead(items: Iterable[Item], *, depth: int) -> Generator[Item]:
         try:
             with closing(_iterated(items)) as iterator:  # in this thread, as what it holds may want
                 for item in iterator:
-                    if not put(item):
+                    if not put([item]):
                         break
         except BaseException as error:
             failure.append(error)
         finally:
-            put(_END)
+            put([])
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:
-        while (item := waiting.get()) is not _END:
-            yield item  # type: ignore[misc]
+        while came := waiting.get():
+            yield came[0]
         if failure:
             raise failure[0]
     finally:

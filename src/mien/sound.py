@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.files import printable
+from mien.video import open_file
 
 __all__ = ["sound_packets"]
 
@@ -41,7 +41,7 @@ def sound_packets(source: str | Path, output: av.container.OutputContainer, end_
     """
     try:
         start_s = _first_picture_s(source)
-        container = av.open(os.fspath(source))
+        container = open_file(source)
     except (av.FFmpegError, OSError, ValueError) as error:
         _warn(source, 0.0, error)
         yield iter(())
@@ -62,7 +62,7 @@ def sound_packets(source: str | Path, output: av.container.OutputContainer, end_
 
 def _first_picture_s(source: str | Path) -> float:
     """Return the time of a video's first frame, on the clock of its file."""
-    with av.open(os.fspath(source)) as container:
+    with open_file(source) as container:
         times = (frame.time for frame in container.decode(video=0) if frame.pts is not None)
         return next(times, 0.0)
 

@@ -32,7 +32,7 @@ from mien.recognize import Recognizer
 from mien.types import FloatArray, FrameReading, ImageArray, Reading
 from mien.video import Frame
 
-__all__ = ["SMOOTH_S", "LiveReader", "VideoReader", "delay_of"]
+__all__ = ["SMOOTH_S", "LiveReader", "VideoReader"]
 
 SMOOTH_S = 0.4
 READINGS = 6  # of each face in smooth_s
@@ -40,11 +40,6 @@ KEPT_S = 5.0  # longer than a face may be away and still be the same
 FRAMES_AHEAD = 3  # that are tracked while another is read
 FRAMES_DECODED = 10  # ahead of those that are tracked, so that faces are found in some of them meanwhile
 HELD_BYTES = 250_000_000  # of frames that wait for those after them; where they are larger, less is looked ahead
-
-
-def delay_of(smooth_s: float) -> float:
-    """Return by how many seconds what is said live lags behind; in a file it does not."""
-    return smooth_s / 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +51,7 @@ class _Step:
     decided: dict[int, int | None]  # since the frame before
     keys: list[int]  # of the crops
     crops: ImageArray
-    tracker: dict[str, Any] | None  # its state after this frame, now and then
+    state: dict[str, Any] | None  # of the finder after this frame, now and then
 
 
 class _Memory:
@@ -156,7 +151,7 @@ class LiveReader:
     def read(self, image_rgb: ImageArray, time_s: float) -> FrameReading:
         """Return the readings of the next frame (H, W, 3); time_s: later than the frame before.
 
-        A face is shown once a second detection has confirmed it, a quarter of a second after it came.
+        A face is shown once a second detection has confirmed it, a third of a second after it came.
         """
         step = self._finder(Frame(time_s, image_rgb, self._frames))
         _learn(step, self._classifier, self._memory)
@@ -219,7 +214,7 @@ class VideoReader:
                     waiting.append(step)
                     while waiting and self._is_known(waiting):
                         yield self._told(waiting.popleft())
-                    if step.tracker is not None and on_mark is not None:
+                    if step.state is not None and on_mark is not None:
                         on_mark(self._state(step, waiting))
             except InputError as error:  # damaged from here on
                 failure = error
@@ -279,7 +274,7 @@ class VideoReader:
     def _state(self, step: _Step, waiting: Sequence[_Step]) -> dict[str, Any]:
         """Return where this reader stands after a step, with the frames that wait."""
         return {
-            "finder": step.tracker,
+            "finder": step.state,
             "memory": self._memory.state(),
             "known": [[one.frame.number, pack_faces(one.faces)] for one in waiting],
             "first_frame": waiting[0].frame.number if waiting else step.frame.number + 1,

@@ -22,7 +22,19 @@ from mien.errors import VideoError
 from mien.files import printable
 from mien.types import ImageArray
 
-__all__ = ["MAX_PIXELS", "VIDEO_SUFFIXES", "Clock", "Frame", "Upright", "duration_of", "frame_at", "frames", "prepare"]
+__all__ = [
+    "MAX_PIXELS",
+    "VIDEO_SUFFIXES",
+    "Clock",
+    "Frame",
+    "Upright",
+    "duration_of",
+    "frame_at",
+    "frames",
+    "is_video",
+    "open_file",
+    "prepare",
+]
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +57,11 @@ _FOLLOWING = {
     "concat", "dash", "hls", "image2", "image2pipe", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp", "tty", "vobsub",
     "webm_dash_manifest",
 }  # fmt: skip
+
+
+def is_video(path: Path) -> bool:
+    """Return whether a file is taken for a video, by its name."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,21 +213,26 @@ def _turning() -> Iterator[Upright]:
             gc.collect()  # of itself it would come after hundreds of videos
 
 
+def open_file(path: str | Path) -> av.container.InputContainer:
+    """Return the container of a file, which is no list of others and names no address.  Raises what FFmpeg does."""
+    return av.open(
+        f"file:{os.fspath(path)}",  # as a:b.mp4 would be taken for an address
+        mode="r",
+        options={"max_pixels": str(MAX_PIXELS)},
+        container_options={
+            "protocol_whitelist": "file",
+            "format_whitelist": ",".join(sorted(av.formats_available - _FOLLOWING)),
+        },
+    )
+
+
 @contextmanager
 def _opened(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """Yield a video's container and stream of pictures; its errors, in the block too, become VideoErrors."""
     name = printable(path)
     try:
         Path(path).stat()  # its own words for what is not there
-        with av.open(
-            f"file:{os.fspath(path)}",  # as a:b.mp4 would be taken for an address
-            mode="r",
-            options={"max_pixels": str(MAX_PIXELS)},
-            container_options={
-                "protocol_whitelist": "file",
-                "format_whitelist": ",".join(sorted(av.formats_available - _FOLLOWING)),
-            },
-        ) as container:
+        with open_file(path) as container:
             yield container, prepare(container, name)
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -32,7 +32,8 @@ from mien.media import read_image, write_image
 from mien.spec import CropSpec
 from mien.web.access import LOOPBACK_NAMES, check_token, is_loopback, make_token
 from mien.web.context import draw_context, read_context
-from mien.web.label import STATIC, create_app
+from mien.web.label import create_app
+from mien.web.static_files import STATIC
 
 TOKEN = "correct-horse-battery"
 Order = Callable[[Sequence[str], str], list[str]]

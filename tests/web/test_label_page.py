@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
+from tests.web.browsing import NEEDS_CHROMIUM, SMALL_PHONE, chromium, served_here, take_picture
 from tests.web.conftest import MakeSet, Served, port_of, serving, until
 
 from mien.data.annotate import LabelStore
@@ -21,22 +18,16 @@ from mien.data.queue import shuffled
 from mien.web.access import LOOPBACK_NAMES
 from mien.web.label import create_app
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run",
-             "--disable-component-update"]  # fmt: skip
 PHONE = {"width": 390, "height": 844}
-SMALL_PHONE = {"width": 360, "height": 640}
 ERRORS: list[str] = []  # of the page's script
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium; apt-get install chromium")
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Return the system's Chromium, without a window."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(autouse=True)
@@ -64,13 +55,8 @@ class Site:
 def served(faceset: FaceSet) -> Iterator[Site]:
     """Return where the set is served, from within this process."""
     app = create_app(faceset, LabelStore(faceset.folder), ["anna", "ben b"], order=shuffled, names=LOOPBACK_NAMES)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield Site(f"http://127.0.0.1:{listening.getsockname()[1]}/")
-        server.should_exit = server.force_exit = True
-        thread.join()
+    with served_here(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"), force=True) as address:
+        yield Site(address)
 
 
 def opened(browser: Browser, served: Site | Served, who: str = "anna", **options: object) -> Page:
@@ -84,9 +70,8 @@ def opened(browser: Browser, served: Site | Served, who: str = "anna", **options
 
 
 def picture(page: Page, name: str) -> None:
-    """Keep a picture of the page where one asks for it: MIEN_PAGE_SHOTS=FOLDER."""
-    if folder := os.environ.get("MIEN_PAGE_SHOTS"):
-        page.screenshot(path=f"{folder}/label-{name}.png")
+    """Keep a picture of the page where one asks for it."""
+    take_picture(page, f"label-{name}")
 
 
 def press(page: Page, *keys: str) -> None:

@@ -5,10 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import json
-import os
-import shutil
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
@@ -16,7 +12,8 @@ from typing import cast
 import numpy as np
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Download, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Download, Page, Route, expect
+from tests.web.browsing import NEEDS_CHROMIUM, SMALL_PHONE, chromium, served_here, take_picture
 from tests.web.conftest import until
 
 from mien.classify import Classifier
@@ -27,13 +24,9 @@ from mien.web.api import create_api
 from mien.web.limits import Limits
 from mien.web.pictures import PictureReader
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run",
-             "--disable-component-update", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-             ]  # fmt: skip
-SMALL_PHONE = {"width": 360, "height": 640}
+FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 ERRORS: list[str] = []  # of the page's scripts, and what its content security policy forbade
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium; apt-get install chromium")
+pytestmark = NEEDS_CHROMIUM
 MakeVideo = Callable[..., Path]
 
 
@@ -42,12 +35,8 @@ def browser(portrait: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Return the system's Chromium, without a window; its camera sees the portrait."""
     camera = tmp_path_factory.mktemp("camera") / "portrait.mjpeg"
     camera.write_bytes(encode_jpeg(read_image(portrait)[:320, 64:448], quality=90) * 4)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[*ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
-        )
+    with chromium(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={camera}") as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +47,8 @@ def address() -> Iterator[str]:
         Classifier.load("mien"), detector="dlib", min_face_px=None, workers=1, max_pixels=limits.max_pixels
     )
     app = create_api(reader, limits=limits, names=LOOPBACK_NAMES)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="websockets-sansio"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        server.should_exit = True
-        thread.join()
+    with served_here(uvicorn.Config(app, log_config=None, ws="websockets-sansio")) as served:
+        yield served
 
 
 @pytest.fixture(autouse=True)
@@ -106,9 +90,8 @@ def opened(browser: Browser, address: str, **options: object) -> Page:
 
 
 def picture(page: Page, name: str) -> None:
-    """Keep a picture of the page where one asks for it: MIEN_PAGE_SHOTS=FOLDER."""
-    if folder := os.environ.get("MIEN_PAGE_SHOTS"):
-        page.screenshot(path=f"{folder}/page-{name}.png", full_page=True)
+    """Keep a picture of the page where one asks for it."""
+    take_picture(page, f"page-{name}", full_page=True)
 
 
 def saved(page: Page, button: str) -> Download:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
 
 from rich.text import Text
 
-from mien.cli.console import err, out
+from mien.cli.console import interrupted_by_sigterm, out
 from mien.cli.rows import Write
 from mien.draw import annotate
 from mien.errors import VideoError
@@ -65,7 +63,7 @@ def read_camera(
         writer = None
         if copy is not None:
             writer = stack.enter_context(VideoWriter(stack.enter_context(atomic_path(copy))))
-        stack.enter_context(_ended_by_signals())
+        stack.enter_context(interrupted_by_sigterm())
         try:
             for frame in stack.enter_context(closing(_frames(source, every_s=every_s, for_s=for_s))):
                 reading = replace(reader.read(frame.image_rgb, frame.time_s), number=frame.number)
@@ -117,18 +115,3 @@ class _Lines:
         if name != self._told.get(track) and time_s - self._coming[track][1] >= TELL_S:
             self._told[track] = name
             out.print(Text(f"{clock(time_s)}  person {track}: {name}"))
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Have SIGTERM end the block as Ctrl-C does."""
-
-    def interrupt(_signal: int, _frame: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        err.file.flush()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-__all__ = ["err", "out", "progress_bar"]
+__all__ = ["err", "interrupted_by_sigterm", "out", "progress_bar"]
 
 err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 # Where no terminal tells its width, tables are as wide as they need to be.
@@ -32,6 +34,20 @@ class _Rate(ProgressColumn):
         return Text(
             f"{speed:,.0f} {self._unit}/s" if speed and speed >= 10 else f"{speed:.1f} {self._unit}/s" if speed else ""
         )
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM end the block as Ctrl-C does: by a KeyboardInterrupt."""
+
+    def interrupt(_signal: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

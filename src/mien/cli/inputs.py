@@ -11,7 +11,7 @@ from pathlib import Path
 from mien.errors import InputError
 from mien.files import make_folder, printable
 from mien.media import find_files, image_suffixes
-from mien.video import VIDEO_SUFFIXES
+from mien.video import VIDEO_SUFFIXES, is_video
 
 __all__ = ["Inputs", "copies_of", "gather"]
 
@@ -56,8 +56,8 @@ def gather(paths: Iterable[Path], *, leave_out: Iterable[Path] = ()) -> Inputs:
             found.setdefault(_identity(file), (file, file.relative_to(path)))
         folders = ((Path(folder), names) for folder, _, names in os.walk(path))
         left_out += sum(len(names) for folder, names in folders if not skipped & {folder, *folder.parents}) - len(files)
-    videos = [one for one in found.values() if one[0].suffix.lower() in VIDEO_SUFFIXES]
-    return Inputs([one for one in found.values() if one not in videos], videos, left_out)
+    videos = [one for one in found.values() if is_video(one[0])]
+    return Inputs([one for one in found.values() if not is_video(one[0])], videos, left_out)
 
 
 def copies_of(inputs: Inputs, folder: Path) -> dict[Path, Path]:
@@ -73,7 +73,7 @@ def copies_of(inputs: Inputs, folder: Path) -> dict[Path, Path]:
     used: Counter[Path] = Counter()
     copies: dict[Path, Path] = {}
     for path, below in files:
-        suffix = ".mp4" if path.suffix.lower() in VIDEO_SUFFIXES else below.suffix
+        suffix = ".mp4" if is_video(path) else below.suffix
         if suffix.lower() not in (".mp4", ".jpg", ".jpeg", ".png", ".webp"):
             suffix = ".png"
         first = copy = folder / below.with_suffix(suffix)

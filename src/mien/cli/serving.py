@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from mien.cli.console import err, out
+from mien.cli.console import err, interrupted_by_sigterm, out
 from mien.errors import InputError
 from mien.files import printable
 
@@ -57,8 +56,7 @@ def run(config: uvicorn.Config, listening: socket.socket) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     import uvicorn
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    with suppress(KeyboardInterrupt):  # it is how one ends this
+    with suppress(KeyboardInterrupt), interrupted_by_sigterm():  # it is how one ends this
         uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -78,8 +76,3 @@ def _outward_address() -> str:
             return str(probe.getsockname()[0])
         except OSError:
             return socket.gethostname()
-
-
-def _interrupt(_signal: int, _frame: object) -> NoReturn:
-    """End as Ctrl-C does."""
-    raise KeyboardInterrupt

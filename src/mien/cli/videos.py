@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import typer
-from filelock import FileLock, Timeout
 from rich.table import Table
 from rich.text import Text
 
 from mien.cli.console import err, out, progress_bar
 from mien.cli.rows import Write
-from mien.errors import InputError, VideoError
+from mien.errors import VideoError
 from mien.files import make_folder, printable, write_text
+from mien.locks import only_one
 from mien.media import write_image
 from mien.recognize import Recognizer
 from mien.sinks import Row
@@ -145,12 +145,7 @@ def work_folder(output: Path | None) -> Iterator[Path]:
             yield Path(scratch)
         return
     folder = output / ".mien-run" if output.is_dir() or not output.suffix else output.parent / f".{output.name}-run"
-    lock = FileLock(make_folder(folder) / "lock")
-    try:
-        with lock.acquire(timeout=0):
-            yield folder
-            shutil.rmtree(folder, ignore_errors=True)
-    except Timeout:
-        raise InputError(
-            f"{printable(output)}: another run is writing there; wait for it, or write elsewhere"
-        ) from None
+    busy = f"{printable(output)}: another run is writing there; wait for it, or write elsewhere"
+    with only_one(folder / "lock", busy=busy):
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from filelock import FileLock, Timeout
 
 from mien.data.faceset import FaceSet, FileRow, FoundFace, stamp_of
 from mien.data.gathering import SourceFile, named_apart
@@ -25,7 +24,8 @@ from mien.data.quality import THRESHOLDS, grade, reasons
 from mien.errors import ImageError, InputError, OutputError, VideoError
 from mien.faces.crop import cut
 from mien.faces.detect import Detector, make_detector
-from mien.files import make_folder, printable
+from mien.files import printable
+from mien.locks import only_one
 from mien.media import encode_jpeg, read_image
 from mien.spec import CropSpec
 from mien.types import Face, ImageArray
@@ -91,12 +91,9 @@ def build(
     Raises DataError where the set was built with other settings, InputError where another build is at work on it,
     OutputError where it cannot be written.
     """
-    lock = FileLock(make_folder(folder) / LOCK_NAME)
-    try:
-        with lock.acquire(timeout=0):
-            return _build(files, folder, settings, jobs, on_progress)
-    except Timeout:
-        raise InputError(f"{folder}: another `mien data build` is at work on it; wait for it, then go on") from None
+    busy = f"{folder}: another `mien data build` is at work on it; wait for it, then go on"
+    with only_one(Path(folder) / LOCK_NAME, busy=busy):
+        return _build(files, folder, settings, jobs, on_progress)
 
 
 def _build(

@@ -12,7 +12,7 @@ from mien.data.records import read_records
 from mien.errors import DataError
 from mien.files import printable
 from mien.media import find_files, image_suffixes
-from mien.video import VIDEO_SUFFIXES
+from mien.video import VIDEO_SUFFIXES, is_video
 
 __all__ = ["KNOWN", "SourceFile", "gather_files", "named_apart"]
 
@@ -34,7 +34,7 @@ class SourceFile:
     @property
     def is_video(self) -> bool:
         """Return whether it is read as a video."""
-        return self.path.suffix.lower() in VIDEO_SUFFIXES
+        return is_video(self.path)
 
 
 def gather_files(sources: Iterable[Path]) -> tuple[list[SourceFile], list[str]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from mien.evaluate.mixtures import Calibration, Distances, MixtureScores, Surest, TopTwo, Words
 from mien.evaluate.report import Measurement
-from mien.evaluate.rows import Layout, add_rows, read_rows
+from mien.evaluate.rows import Layout, add_rows, read_rows, score_text
 
 __all__ = ["NAME", "add_to_mixtures", "read_mixtures"]
 
@@ -56,13 +55,6 @@ def _row(measurement: Measurement, scores: MixtureScores) -> dict[str, str]:
         numbers |= {f"{prefix}_{field}": value for field, value in asdict(getattr(scores, name)).items()}
     return {
         **{name: str(getattr(measurement, name)) for name in _BEFORE},
-        **{name: _text(value) for name, value in numbers.items()},
+        **{name: str(value) if isinstance(value, int) else score_text(value) for name, value in numbers.items()},
         **{name: str(getattr(measurement, name)) for name in _AFTER},
     }
-
-
-def _text(value: float) -> str:
-    """Return a count as it is, a score with four digits, nothing where there is none."""
-    if isinstance(value, int):
-        return str(value)
-    return "" if math.isnan(value) else f"{value:.4f}"

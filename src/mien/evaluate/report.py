@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mien.evaluate.rows import Layout, add_rows, read_rows
+from mien.evaluate.rows import Layout, add_rows, read_rows, score_text
 from mien.evaluate.score import Scores
 from mien.files import atomic_path, write_text
 from mien.labels import FERPLUS
@@ -85,7 +85,7 @@ def _row(measurement: Measurement, scores: Scores) -> dict[str, str]:
     }
     counts = {"n": scores.n, "correct": scores.correct, "missed": scores.missed}
     described = {name: getattr(measurement, name) for name in Measurement.__slots__}
-    row = {name: "" if np.isnan(value) else f"{value:.4f}" for name, value in numbers.items()}
+    row = {name: score_text(value) for name, value in numbers.items()}
     return {name: str({**described, **counts, **row}[name]) for name in COLUMNS}
 
 

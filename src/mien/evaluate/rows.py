@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from mien.errors import DataError
 from mien.files import write_text
 
-__all__ = ["Layout", "add_rows", "read_rows"]
+__all__ = ["Layout", "add_rows", "read_rows", "score_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Layout:
     name: str  # of such a file, by which errors call it
     columns: tuple[str, ...]
     key: tuple[str, ...]  # the columns which two rows of one measurement share
+
+
+def score_text(value: float) -> str:
+    """Return a score with four digits, empty where there is none."""
+    return "" if math.isnan(value) else f"{value:.4f}"
 
 
 def read_rows(path: str | Path, layout: Layout) -> list[dict[str, str]]:

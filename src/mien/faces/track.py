@@ -298,9 +298,9 @@ def _corrected(followed: Face, found: Face) -> Face:
 
 def _mixed(look: FloatArray | None, now: FloatArray | None) -> FloatArray | None:
     """Return a look with some of what it is now."""
-    return (
-        now if look is None else look if now is None else (look + np.float32(LEARNED) * (now - look)).astype(np.float32)
-    )
+    if look is None or now is None:
+        return now if look is None else look
+    return (look + np.float32(LEARNED) * (now - look)).astype(np.float32)
 
 
 def _finite(value: float) -> float | None:

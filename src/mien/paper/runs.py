@@ -8,23 +8,23 @@ import hashlib
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
 import numpy as np
-from filelock import FileLock, Timeout
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
 from mien.classify import Classifier
 from mien.data.manifest import read
-from mien.errors import DataError, InputError
+from mien.errors import DataError
 from mien.evaluate.measure import commit, hardware, record, score_subsets
 from mien.evaluate.score import Progress, predict_split
-from mien.files import make_folder, sha256_of
+from mien.files import sha256_of
 from mien.labels import FER2013
+from mien.locks import only_one
 from mien.paper.cost import cost_of
 from mien.paper.ledger import Ledger, RunRow
 from mien.paper.studies import Run, identity
@@ -41,19 +41,9 @@ FACES, AT_ONCE, ROUNDS = 256, 32, 5  # of the measurement of speed
 LEARNED = {"mean_", "scale_", "components_", "normalization_", "coef_", "intercept_"}
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> AbstractContextManager[None]:
     """Hold a folder of runs; InputError where another process does."""
-    make_folder(folder)
-    lock = FileLock(folder / "paper.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"{folder}: another `mien paper` is training there; wait for it") from None
-    try:
-        yield
-    finally:
-        lock.release()
+    return only_one(folder / "paper.lock", busy=f"{folder}: another `mien paper` is training there; wait for it")
 
 
 def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_progress: Progress | None = None) -> RunRow:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
-from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 
 from mien import __version__
@@ -22,12 +20,12 @@ from mien.web.openapi import describe_with
 from mien.web.pictures import PictureReader
 from mien.web.problems import add_problems, describe, problem
 from mien.web.recognizing import add_recognizing
+from mien.web.static_files import STATIC, add_static
 from mien.web.video_routes import add_videos
 from mien.web.videos import Videos
 
 __all__ = ["create_api", "server_config"]
 
-STATIC = Path(__file__).parent / "static"
 HEALTH = "/healthz"
 GRACE_S = 3  # that requests are given at the end of the service
 _ABOUT = """\
@@ -100,19 +98,12 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
 
 def _add_pages(router: APIRouter) -> None:
     """Add the page, and what it is made of."""
-    files = {path.name: path for path in STATIC.iterdir()}
+    add_static(router, STATIC.iterdir())
 
     @router.get("/", include_in_schema=False)
     def page() -> FileResponse:
         """Return the page."""
         return FileResponse(STATIC / "mien.html")
-
-    @router.get("/static/{name}", include_in_schema=False)
-    def static(name: str) -> FileResponse:
-        """Return one of the files that the page is made of."""
-        if name not in files:
-            raise HTTPException(404, "There is no such file.")
-        return FileResponse(files[name])
 
 
 def _add_upkeep(router: APIRouter, metrics: Metrics) -> None:

@@ -8,7 +8,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -26,6 +25,7 @@ from mien.errors import DataError, LabelError, OutputError
 from mien.media import encode_jpeg
 from mien.web.access import Access
 from mien.web.context import draw_context, read_context
+from mien.web.static_files import STATIC, add_static
 
 __all__ = ["Order", "create_app"]
 
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 MAX_BODY = 4096  # bytes; an answer has some two hundred
 CONTEXT_QUALITY = 85  # of JPEG
-STATIC = Path(__file__).parent / "static"
 Order = Callable[[Sequence[str], str], list[str]]  # (keys, annotator) -> the keys as this annotator sees them
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
@@ -145,7 +144,7 @@ def _add_pages(app: FastAPI, annotators: Sequence[str]) -> None:
         f'<li><a class="button" href="/label/{quote(name)}">{html.escape(name)}</a></li>' for name in annotators
     )
     index = (STATIC / "index.html").read_text(encoding="utf-8").replace("<!-- annotators -->", links)
-    files = {path.name: path for path in STATIC.iterdir() if path.suffix in (".js", ".css", ".svg")}
+    add_static(app.router, [path for path in STATIC.iterdir() if path.suffix in (".js", ".css", ".svg")])
 
     @app.get("/")
     def start() -> HTMLResponse:
@@ -157,13 +156,6 @@ def _add_pages(app: FastAPI, annotators: Sequence[str]) -> None:
         """Return the page of an annotator."""
         _check_known(name, known)
         return FileResponse(STATIC / "label.html")
-
-    @app.get("/static/{name}")
-    def static(name: str) -> FileResponse:
-        """Return one of the files that the pages are made of."""
-        if name not in files:
-            raise HTTPException(404, "There is no such file.")
-        return FileResponse(files[name])
 
 
 def _add_pictures(app: FastAPI, faceset: FaceSet, faces: _Faces) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,9 +89,11 @@ def read_video(recognizer: Recognizer, task: Task) -> str | None:
     summary, timeline = run.describe()
     write_text(task.folder / SUMMARY, json.dumps(as_json(summary.people())))
     write_image(task.folder / TIMELINE, timeline.draw())
-    for kind in FORMATS:
-        with open_sink(task.folder / rows_name(kind), kind, recognizer.classifier.spec.labels) as sink:
-            for row in run.rows():
+    with ExitStack() as stack:
+        labels = recognizer.classifier.spec.labels
+        sinks = [stack.enter_context(open_sink(task.folder / rows_name(kind), kind, labels)) for kind in FORMATS]
+        for row in run.rows():
+            for sink in sinks:
                 sink.write([row])
     if task.annotate:
         run.write_annotated(task.folder / ANNOTATED)
