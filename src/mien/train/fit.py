@@ -43,6 +43,7 @@ __all__ = ["FitResult", "State", "fit", "judge", "start", "train_epoch"]
 
 ADAM_BETA = 0.999  # the second, PyTorch's own
 EVEN = np.full(len(FER2013), 1 / len(FER2013), np.float32)
+DRAW_EVERY_S = 10.0  # the picture takes half a second, which is more than an epoch of a small run
 FILES = ("recipe.toml", "log.csv", "curves.png", "best.pt", "last.pt")
 
 OnBatch = Callable[[int, int, int], None]
@@ -109,6 +110,7 @@ def fit(
     if recipe.model.start and not state.rows:  # what it starts from is kept where no epoch is better
         state.best = {"epoch": 0, **_validate(state, recipe, data, where)}
         _save_best(folder, recipe, data, state, state.best)
+    drawn_s = -math.inf
     while not state.finished:
         row = _run_epoch(state, recipe, data, where, on_batch)
         state.rows.append(row)
@@ -118,7 +120,9 @@ def fit(
         if state.finished:
             _calibrate(folder, recipe, data, where)
         write_log(folder / "log.csv", state.rows)
-        draw_curves(folder / "curves.png", state.rows, title=recipe.name)
+        if state.finished or time.monotonic() - drawn_s >= DRAW_EVERY_S:
+            draw_curves(folder / "curves.png", state.rows, title=recipe.name)
+            drawn_s = time.monotonic()
         _save_last(folder, recipe, data, state)  # the last: from here on the epoch counts
         if on_epoch:
             on_epoch(row)
