@@ -110,7 +110,7 @@ def fit(
     if recipe.model.start and not state.rows:  # what it starts from is kept where no epoch is better
         state.best = {"epoch": 0, **_validate(state, recipe, data, where)}
         _save_best(folder, recipe, data, state, state.best)
-    drawn_s = -math.inf
+    drawn_s = time.monotonic()
     while not state.finished:
         row = _run_epoch(state, recipe, data, where, on_batch)
         state.rows.append(row)
