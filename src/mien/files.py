@@ -8,23 +8,32 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mien.errors import OutputError
 
-__all__ = ["atomic_folder", "atomic_path", "check_folder", "make_folder", "printable", "sha256_of", "write_text"]
+__all__ = [
+    "atomic_folder",
+    "atomic_path",
+    "check_folder",
+    "made_for_now",
+    "make_folder",
+    "printable",
+    "sha256_of",
+    "write_text",
+]
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed onto it where the block ends well and removed where it does not.
 
-    The folder of `path` is made.  Raises OutputError where the disk is full or the place cannot be written.
+    The folder of `path` is made, and taken away again where it stays empty.  Raises OutputError where the disk is full
+    or the place cannot be written.
     """
     path = Path(path)
-    make_folder(path.parent)
-    with _output_errors(path):
+    with made_for_now(path.parent), _output_errors(path):
         if path.is_dir():
             raise OutputError(f"{path}: cannot write there: it is a folder; name a file")
         if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
@@ -40,6 +49,22 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def made_for_now(path: Path) -> Iterator[None]:
+    """Make a folder that is missing, and take it away after the block where it is empty then.
+
+    Raises OutputError where it cannot be made.
+    """
+    was_there = path.exists()
+    make_folder(path)
+    try:
+        yield
+    finally:
+        if not was_there:
+            with suppress(OSError):  # it holds something now
+                path.rmdir()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import InputError
-from mien.files import make_folder, printable
+from mien.files import check_folder, printable
 from mien.media import find_files, image_suffixes
 from mien.video import VIDEO_SUFFIXES, is_video
 
@@ -61,12 +61,15 @@ def gather(paths: Iterable[Path], *, leave_out: Iterable[Path] = ()) -> Inputs:
 
 
 def copies_of(inputs: Inputs, folder: Path) -> dict[Path, Path]:
-    """Return the annotated copy's path of each file: no two the same, and none a file of a folder that is read."""
+    """Return the annotated copy's path of each file: no two the same, and none a file of a folder that is read.
+
+    Raises OutputError where the folder could not be written.
+    """
 
     def key(path: Path) -> str:
         return str(path.resolve()).casefold()  # as a file system may tell no cases apart
 
-    make_folder(folder)
+    check_folder(folder)
     files = [*inputs.pictures, *inputs.videos]
     taken = {key(path) for path, _ in files}
     sources = {path.parent.resolve() for path, _ in files}

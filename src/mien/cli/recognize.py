@@ -130,6 +130,8 @@ def recognize(
 
 def _read_files(recognizer: Recognizer, paths: list[Path], options: _Options, model: str) -> bool:
     """Read pictures and videos and say what came of them; return whether some could not be read."""
+    if options.resume and options.target is options.annotate is options.report is None:
+        raise InputError("--resume goes on with what --out, --annotate or --report was writing; name it again")
     outputs = [folder for folder in (options.annotate, options.report) if folder is not None]
     inputs = gather(paths, leave_out=outputs)
     if options.report is not None and not inputs.videos:

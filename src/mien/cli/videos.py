@@ -17,7 +17,7 @@ from rich.text import Text
 from mien.cli.console import err, out, progress_bar
 from mien.cli.rows import Write
 from mien.errors import VideoError
-from mien.files import make_folder, printable, write_text
+from mien.files import made_for_now, make_folder, printable, write_text
 from mien.locks import only_one
 from mien.media import write_image
 from mien.recognize import Recognizer
@@ -94,7 +94,10 @@ def _read(recognizer: Recognizer, path: Path, write: Write, wanted: Wanted, fold
         try:
             run.read(recognizer, on_frame=show)
         except KeyboardInterrupt:
-            kept = "; the same command with --resume goes on from there" if run.is_marked() else ""
+            kept = "; the same command with --resume goes on from there"
+            if not run.is_marked():
+                kept = ""
+                run.remove()
             err.print(Text(f"{name}: stopped at {run.progress.time_s:.1f} s{kept}"))
             raise typer.Exit(130) from None
     return run
@@ -135,9 +138,10 @@ def print_people(source: str, people: Sequence[Person]) -> None:
 
 @contextmanager
 def work_folder(output: Path | None) -> Iterator[Path]:
-    """Yield a folder for runs, beside an output or in it where that is a folder; removed where the block ends well.
+    """Yield a folder for runs, beside an output or in it where that is a folder.
 
-    None: nothing is written, so that there is nothing to resume, and the folder is removed in any case.
+    It stays where the block is left with something to go on with, and is removed otherwise.  None: nothing is written,
+    so that there is nothing to resume, and the folder is removed in any case.
     Raises InputError where another run is at work there.
     """
     if output is None:
@@ -146,6 +150,11 @@ def work_folder(output: Path | None) -> Iterator[Path]:
         return
     folder = output / ".mien-run" if output.is_dir() or not output.suffix else output.parent / f".{output.name}-run"
     busy = f"{printable(output)}: another run is writing there; wait for it, or write elsewhere"
-    with only_one(folder / "lock", busy=busy):
-        yield folder
-        shutil.rmtree(folder, ignore_errors=True)
+    with made_for_now(folder.parent), only_one(folder / "lock", busy=busy):
+        ended = False
+        try:
+            yield folder
+            ended = True
+        finally:
+            if ended or not any(run.is_dir() for run in folder.iterdir()):
+                shutil.rmtree(folder, ignore_errors=True)
