@@ -28,7 +28,7 @@ settings = { optimiser.epochs = 1 }
 [networks]
 [networks.variants]
 "the suggested network" = {}
-"in the place of Lu et al." = { model.name = "lu" }
+"Lu et al. (reconstructed)" = { model.name = "lu" }
 [traditional]
 ways = ["DCT + SVM"]
 [parts]

@@ -77,7 +77,7 @@ def test_a_page_without_any_run_shows_what_is_missing(context: Context, tmp_path
     assert write_paper(context, tmp_path / "page") >= 6
     page = (tmp_path / "page" / "index.html").read_text()
     assert "8,779,047" in page
-    assert "the suggested network, in the place of Lu et al., DCT + SVM." in page
+    assert "the suggested network, Lu et al. (reconstructed), DCT + SVM." in page
     assert "4 of 4 runs were not trained" in page
     assert "the search by grid, random, hyperband, bayesian." in page
     assert len(re.findall("<h2", page)) == 10
@@ -89,10 +89,10 @@ def test_a_run_that_fails_is_told_of_and_the_others_are_done(context: Context, s
     told = {}
     listener = Listener(on_failure=lambda name, why: told.update({name: why}))
     train_missing(context, tmp_path / "runs", device="cpu", listener=listener)
-    assert told == {"networks in the place of Lu et al. seed=0": "model.widths: lu has no such setting"}
+    assert told == {"networks Lu et al. (reconstructed) seed=0": "model.widths: lu has no such setting"}
     write_paper(context, tmp_path / "page")
     page = (tmp_path / "page" / "index.html").read_text()
-    assert "in the place of Lu et al. (model.widths: lu has no such setting)." in page
+    assert "Lu et al. (reconstructed) (model.widths: lu has no such setting)." in page
     assert sum(row["study"] == "parts" for row in table(context.ledger.folder / "runs.csv")) == 4 - 1
 
 
@@ -128,7 +128,7 @@ def test_a_page_is_made_of_what_is_left_of_the_tables(context: Context, studies:
     left.studies = context.studies
     write_paper(left, tmp_path / "page")
     page = (tmp_path / "page" / "index.html").read_text()
-    assert "<td>in the place of Lu et al.</td>" in page
+    assert "<td>Lu et al. (reconstructed)</td>" in page
 
 
 def test_data_without_a_test_split_leave_gaps(make_dataset: Callable[..., Path], studies: Path, tmp_path: Path) -> None:

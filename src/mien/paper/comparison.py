@@ -20,7 +20,7 @@ SHIPPED = ("paper-cnn", "mien-fer2013")
 #: Which of the paper's figures shows the training of what.
 COUNTERPARTS = {
     "the suggested network": " The paper's Figure 4.",
-    "in the place of Lu et al.": " The paper's Figure 5 is of the network of Lu et al.",
+    "Lu et al. (reconstructed)": " The paper's Figure 5 is of the network of Lu et al.",
     "cross-connected LeNet-5 (Li et al.)": " The paper's Figure 6 is of that of Li et al.",
 }
 
@@ -128,7 +128,7 @@ def _difference(context: Context, found: dict[str, RunRow]) -> Block:
         f"The best here on test is {best} with {share(tested[best])}: "
         f"{_points(tested[best] - TABLE_2[-1].test_accuracy)} beside the paper's suggested model. From validation to "
         f"test the paper's rows go {', '.join(papers)}; here it is {_points(min(gaps))} to {_points(max(gaps))}."
-        f"{twins} The network in the place of Lu et al. is a guess at one whose layers were not to be had: `lu` in the "
+        f"{twins} The network of Lu et al. is a guess at one whose layers were not to be had: `lu` in the "
         "zoo says what is known of it."
     )
 
