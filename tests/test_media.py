@@ -200,6 +200,19 @@ def test_what_is_no_picture_is_refused_by_name(tmp_path: Path, content: bytes, w
         read_image(content)
 
 
+def test_a_wrapper_that_holds_any_format_is_no_picture() -> None:
+    def field(record: int, dataset: int, content: bytes) -> bytes:
+        return struct.pack(">BBBH", 0x1C, record, dataset, len(content)) + content
+
+    size = struct.pack(">I", 8)
+    described = field(3, 20, size) + field(3, 30, size) + field(3, 60, b"\1\0") + field(3, 120, b"\5")
+    wrapped = described + field(8, 10, encoded(Image.new("L", (8, 8)), "PNG"))
+    with Image.open(io.BytesIO(wrapped)) as image:
+        assert (image.format, image.load() is None) == ("IPTC", False)  # Pillow alone takes it
+    with pytest.raises(ImageError, match="not a picture"):
+        read_image(wrapped)
+
+
 @pytest.mark.parametrize("path", ["", "no-such-picture.jpg", "x" * 300 + ".jpg", "nul\0.jpg"])
 def test_a_path_that_leads_to_no_picture_is_refused(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -357,7 +370,7 @@ def test_a_folder_without_pictures_gives_none(tmp_path: Path) -> None:
 def test_only_formats_that_are_decoded_count_as_pictures() -> None:
     known = image_suffixes()
     assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp"} <= known
-    assert not {".pdf", ".eps", ".ps", ".mpg", ".h5", ".wmf", ".txt", ".mp4", ""} & known
+    assert not {".pdf", ".eps", ".ps", ".iim", ".mpg", ".h5", ".wmf", ".txt", ".mp4", ""} & known
     assert all(suffix == suffix.lower() for suffix in known)
 
 

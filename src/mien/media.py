@@ -31,8 +31,9 @@ _DECODING_ERRORS = (
     OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, OverflowError, AttributeError,
     RuntimeError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
-#: Formats that Pillow only recognizes, or hands to another program: such a file is no picture here.
-_NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}
+#: Formats that Pillow only recognizes or hands to another program, and IPTC, whose content Pillow opens as any format
+#: it knows, these and any size among them: such a file is no picture here.
+_NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}
 #: Formats that do not hold RGB.
 _NOT_RGB = {"BLP", "MSP", "XBM"}
 _GREY_BITS = (8, 10, 12, 14, 16)  # that cameras and scanners give
