@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import tracemalloc
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from mien import sound, video_writer
 from mien.errors import OutputError
@@ -36,14 +38,20 @@ def write(path: Path, times_s: Sequence[float], **settings: tuple[int, int]) -> 
     return path
 
 
-def make_source(path: Path, codec: str, *, gap: bool = False) -> Path:
-    """Write a source with silence and then a tone; gap: a part of the silence is not in the file."""
+def make_source(path: Path, codec: str, *, gap: bool = False, cover: bool = False) -> Path:
+    """Write a source with silence and then a tone; gap: a part of the silence is not in the file; cover: it has one."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("mpeg4", rate=10)
         assert isinstance(video, av.VideoStream)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         audio = container.add_stream(codec, rate=RATE, layout="mono")
         assert isinstance(audio, av.AudioStream)
+        if cover:
+            front = container.add_stream("mjpeg", rate=1)
+            assert isinstance(front, av.VideoStream)
+            front.width, front.height, front.pix_fmt = 64, 48, "yuvj420p"
+            front.disposition = Disposition.attached_pic
+            container.mux(front.encode(av.VideoFrame.from_ndarray(grey(255), format="rgb24")))
         for number in range(round(LENGTH_S * 10)):
             picture = av.VideoFrame.from_ndarray(grey(number * 10), format="rgb24")
             picture.pts, picture.time_base = number + round(LATE_S * 10), Fraction(1, 10)
@@ -217,10 +225,44 @@ def test_sound_stays_with_the_pictures(tmp_path: Path, name: str, codec: str, st
     assert len(list(frames(tmp_path / "joined.mp4"))) == 20
 
 
+def test_sound_stays_with_the_pictures_where_a_cover_comes_first(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "a.mp4", "aac", cover=True)
+    content = source.read_bytes()
+    tracks, cover = content.index(b"trak") - 4, content.index(b"udta") - 4
+    end = cover + int.from_bytes(content[cover : cover + 4])
+    source.write_bytes(content[:tracks] + content[cover:end] + content[tracks:cover] + content[end:])
+    with av.open(str(source)) as container:
+        assert container.streams.video[0].disposition & Disposition.attached_pic
+    join([write(tmp_path / "1.mp4", [0.1 * number for number in range(20)])], source, tmp_path / "joined.mp4")
+    assert heard(tmp_path / "joined.mp4")[0] == pytest.approx(BEEP_S, abs=0.03)
+
+
 def test_silence_that_a_file_leaves_out_is_kept(tmp_path: Path) -> None:
     source = make_source(tmp_path / "a.mkv", "pcm_s16le", gap=True)
     join([write(tmp_path / "1.mp4", [0.0, 1.9])], source, tmp_path / "joined.mp4")
     assert heard(tmp_path / "joined.mp4")[0] == pytest.approx(BEEP_S, abs=0.03)
+
+
+def test_a_long_silence_is_not_held_in_memory(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        assert isinstance(video, av.VideoStream)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = container.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        picture = av.VideoFrame.from_ndarray(grey(0), format="rgb24")
+        container.mux([*video.encode(picture), *video.encode(None)])
+        for start_s in (0, 100):
+            noise = np.full((1, 1600), 12_000, np.int16)
+            sound = av.AudioFrame.from_ndarray(noise, format="s16", layout="mono")
+            sound.sample_rate, sound.pts, sound.time_base = RATE, start_s * RATE, Fraction(1, RATE)
+            container.mux(audio.encode(sound))
+    part = write(tmp_path / "1.mp4", [0.0, 100.5])
+    tracemalloc.start()
+    join([part], tmp_path / "a.mkv", tmp_path / "joined.mp4")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * RATE * 4  # bytes: a tenth of the silence
+    assert heard(tmp_path / "joined.mp4")[1] == pytest.approx(100.1, abs=0.1)
 
 
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
@@ -241,6 +283,18 @@ def test_sound_that_cannot_be_read_is_left_out_with_a_warning(tmp_path: Path, ca
     with caplog.at_level(logging.WARNING):
         join([part], tmp_path / "gone.mp4", tmp_path / "joined.mp4")
     assert "gone.mp4: its sound cannot be read from 0.0 s on (No such file" in caplog.text
+    assert len(list(frames(tmp_path / "joined.mp4"))) == 2
+
+
+def test_sound_of_a_kind_that_is_not_known_is_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make_source(tmp_path / "a.mkv", "aac")
+    source.write_bytes(source.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
+    with caplog.at_level(logging.WARNING):
+        join([write(tmp_path / "1.mp4", [0.0, 0.1])], source, tmp_path / "joined.mp4")
+    assert "a.mkv: its sound cannot be read from 0.0 s on (FFmpeg cannot decode its kind here)" in caplog.text
+    assert sounds(tmp_path / "joined.mp4") == []
     assert len(list(frames(tmp_path / "joined.mp4"))) == 2
 
 

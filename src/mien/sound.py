@@ -15,12 +15,15 @@ import av.container
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.errors import VideoError
 from mien.files import printable
-from mien.video import open_file
+from mien.video import open_file, prepare
 
 __all__ = ["sound_packets"]
 
 Sound: TypeAlias = "av.Packet[av.AudioStream]"
+Samples: TypeAlias = NDArray[np.float32]  # (channels, n)
+Heard: TypeAlias = tuple[Samples, float | None]  # and the time of the first of them, where it is known
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +45,15 @@ def sound_packets(source: str | Path, output: av.container.OutputContainer, end_
     try:
         start_s = _first_picture_s(source)
         container = open_file(source)
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (av.FFmpegError, OSError, ValueError, VideoError) as error:
         _warn(source, 0.0, error)
         yield iter(())
         return
     with container:
         stream = next(iter(container.streams.audio), None)
+        if stream is not None and stream.codec_context is None:
+            _warn(source, 0.0, "FFmpeg cannot decode its kind here")
+            stream = None
         packets = iter(()) if stream is None else _readable(container, stream, start_s, source)
         first = next(packets, None)
         if stream is None or first is None:
@@ -63,7 +69,8 @@ def sound_packets(source: str | Path, output: av.container.OutputContainer, end_
 def _first_picture_s(source: str | Path) -> float:
     """Return the time of a video's first frame, on the clock of its file."""
     with open_file(source) as container:
-        times = (frame.time for frame in container.decode(video=0) if frame.pts is not None)
+        pictures = prepare(container, printable(source))
+        times = (frame.time for frame in container.decode(pictures) if frame.pts is not None)
         return next(times, 0.0)
 
 
@@ -109,30 +116,40 @@ def _aac(stream: av.AudioStream, output: av.container.OutputContainer) -> av.Aud
 def _encoded(packets: Iterator[Sound], stream: av.AudioStream, end_s: float) -> Iterator[Sound]:
     """Yield packets encoded anew; silence where there is nothing to be heard for a while."""
     rate, layout = stream.codec_context.sample_rate, stream.codec_context.layout
-    resampler = av.AudioResampler("fltp", layout, rate)
+    decoded = _decoded(packets, av.AudioResampler("fltp", layout, rate))
     written = 0
-    for samples, time_s in _decoded(packets, resampler):
-        position = round(time_s * rate) if time_s is not None else written
-        if position - written > LEEWAY_S * rate:
-            gap = np.zeros((len(samples), min(position, round(end_s * rate)) - written), np.float32)
-            samples = np.concatenate([gap, samples], axis=1)
-        elif written - position > LEEWAY_S * rate:
-            samples = samples[:, written - position :]
-        samples = samples[:, : max(0, round(end_s * rate) - written)]
-        if samples.shape[1]:
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", layout.name)
-            frame.sample_rate, frame.pts, frame.time_base = rate, written, Fraction(1, rate)
-            written += samples.shape[1]
-            yield from stream.encode(frame)
-        if written >= end_s * rate:
-            break
+    for samples in _in_place(decoded, rate=rate, end=round(end_s * rate)):
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", layout.name)
+        frame.sample_rate, frame.pts, frame.time_base = rate, written, Fraction(1, rate)
+        written += samples.shape[1]
+        yield from stream.encode(frame)
     yield from stream.encode(None)
 
 
-def _decoded(
-    packets: Iterator[Sound], resampler: av.AudioResampler
-) -> Iterator[tuple[NDArray[np.float32], float | None]]:
-    """Yield samples (channels, n) and when they are heard; a packet that cannot be decoded is passed over."""
+def _in_place(decoded: Iterator[Heard], *, rate: int, end: int) -> Iterator[Samples]:
+    """Yield samples that follow each other from time 0 until `end` of them: cut where they overlap, silence in between.
+
+    Silence comes a second at a time, as it may last for hours.
+    """
+    written = 0
+    for samples, time_s in decoded:
+        position = min(end, round(time_s * rate)) if time_s is not None else written
+        if position - written > LEEWAY_S * rate:
+            for start in range(written, position, rate):
+                yield np.zeros((len(samples), min(rate, position - start)), np.float32)
+            written = position
+        elif written - position > LEEWAY_S * rate:
+            samples = samples[:, written - position :]
+        samples = samples[:, : end - written]
+        if samples.shape[1]:
+            yield samples
+            written += samples.shape[1]
+        if written >= end:
+            return
+
+
+def _decoded(packets: Iterator[Sound], resampler: av.AudioResampler) -> Iterator[Heard]:
+    """Yield samples and when they are heard; a packet that cannot be decoded is passed over."""
     for packet in packets:
         try:
             frames = [resampled for frame in packet.decode() for resampled in resampler.resample(frame)]
@@ -142,9 +159,9 @@ def _decoded(
             yield np.asarray(frame.to_ndarray(), np.float32), frame.time
 
 
-def _warn(source: str | Path, reached_s: float, error: Exception) -> None:
+def _warn(source: str | Path, reached_s: float, why: Exception | str) -> None:
     """Tell that the sound of a video ends early."""
-    reason = getattr(error, "strerror", None) or error
+    reason = getattr(why, "strerror", None) or why
     log.warning(
         "%s: its sound cannot be read from %.1f s on (%s) and is left out", printable(source), reached_s, reason
     )
