@@ -171,6 +171,43 @@ def test_a_damaged_state_is_an_input_error(
         make_run(resume=True)
 
 
+def test_what_was_lost_since_the_last_mark_is_an_input_error(
+    make_run: MakeRun, recognizer: Recognizer, tmp_path: Path
+) -> None:
+    make_run(annotate=True).read(recognizer)
+    part, rows = tmp_path / "run" / "part-0.mp4", tmp_path / "run" / "rows.jsonl"
+    content = part.read_bytes()
+    part.unlink()
+    with pytest.raises(InputError, match=r"part-0\.mp4 is missing.; leave --resume out"):
+        make_run(annotate=True, resume=True)
+    part.write_bytes(content)
+    os.truncate(rows, rows.stat().st_size - 1)
+    for change in (lambda: None, rows.unlink):
+        change()
+        with pytest.raises(InputError, match=r"rows\.jsonl is shorter than it was.; leave --resume out"):
+            make_run(annotate=True, resume=True)
+
+
+def test_a_mark_comes_after_what_it_tells_of_is_on_the_disk(
+    make_run: MakeRun, recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[object] = []
+    fsync, write_text = os.fsync, video_run.write_text
+
+    def sync(descriptor: int) -> None:
+        events.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def mark(path: Path, text: str) -> None:
+        events.append("mark")
+        write_text(path, text)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(video_run, "write_text", mark)
+    make_run(annotate=True).read(recognizer)
+    assert events == [(tmp_path / "run" / name).stat().st_ino for name in ("part-0.mp4", "rows.jsonl")] + ["mark"]
+
+
 def test_rows_after_the_last_mark_are_made_again(make_run: MakeRun, recognizer: Recognizer, tmp_path: Path) -> None:
     make_run().read(recognizer)
     rows = tmp_path / "run" / "rows.jsonl"

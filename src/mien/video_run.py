@@ -1,8 +1,8 @@
 """One video read into a folder, from which its outputs are made; what was stopped goes on from where it stood.
 
 The folder holds `rows.jsonl` (see `mien.sinks`), `part-N.mp4` of the annotated copy, and `run.json`: what is read and
-how, how far that is, and all that going on needs.  It is written anew every MARK_S seconds of work; rows and parts that
-came after it are dropped and made again, the same.
+how, how far that is, and all that going on needs.  It is written anew every MARK_S seconds of work, once the rows and
+parts that it tells of are on the disk; those that came after it are dropped and made again, the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mien.types import FrameReading
 from mien.video import Frame, frames
 from mien.video_writer import VideoWriter, join
 
-__all__ = ["VideoRun", "VideoSettings"]
+__all__ = ["VideoRun", "VideoSettings", "is_marked"]
 
 MARK_S = 10.0
 _ROWS, _STATE = "rows.jsonl", "run.json"
@@ -83,7 +83,7 @@ class VideoRun:
         }  # fmt: skip
         self.progress = _Progress()
         self._reader_state: dict[str, Any] | None = None
-        if resume and self.is_marked():
+        if resume and is_marked(folder):
             self._restore()
         else:
             shutil.rmtree(folder, ignore_errors=True)
@@ -125,10 +125,6 @@ class VideoRun:
             self.progress.done = True
             self._save(file, parts, None)
 
-    def is_marked(self) -> bool:
-        """Return whether there is something to go on with."""
-        return (self._folder / _STATE).is_file()
-
     def rows(self) -> Iterator[Row]:
         """Yield the rows that have been read, from the folder."""
         path = self._folder / _ROWS
@@ -166,6 +162,7 @@ class VideoRun:
         """Keep how far the run is."""
         parts.close()
         file.flush()
+        os.fsync(file.fileno())
         self.progress.rows_bytes = os.fstat(file.fileno()).st_size
         kept = {"about": self._about, "progress": asdict(self.progress), "reader": state}
         write_text(self._folder / _STATE, json.dumps(kept))
@@ -184,9 +181,26 @@ class VideoRun:
             raise InputError(
                 f"{self._name}: what was stopped differs from this in {differing}; leave --resume out to begin anew"
             )
+        if lost := self._lost(progress):
+            raise InputError(
+                f"{printable(self._folder)}: cannot be resumed from ({lost}); leave --resume out to begin anew"
+            )
         os.truncate(self._folder / _ROWS, progress.rows_bytes)
         self.progress = progress
         self.progress.size = None if progress.size is None else (progress.size[0], progress.size[1])
+
+    def _lost(self, progress: _Progress) -> str:
+        """Return which file holds less than it did when a run was so far; "" where none does."""
+        rows = self._folder / _ROWS
+        if not rows.is_file() or rows.stat().st_size < progress.rows_bytes:
+            return f"{_ROWS} is shorter than it was"
+        missing = (path.name for number in range(progress.parts) if not (path := self._part(number)).is_file())
+        return next((f"{name} is missing" for name in missing), "")
+
+
+def is_marked(folder: Path) -> bool:
+    """Return whether a folder holds a run that can be gone on with."""
+    return (folder / _STATE).is_file()
 
 
 class _Parts:
@@ -224,5 +238,7 @@ class _Parts:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.__exit__(None, None, None)
+            with self._place(self._progress.parts).open("rb+") as file:
+                os.fsync(file.fileno())
             self._progress.size = writer.size
             self._progress.parts += 1

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from mien.cli.console import err, out, progress_bar
 from mien.cli.rows import Write
-from mien.errors import VideoError
+from mien.errors import OutputError, VideoError
 from mien.files import made_for_now, make_folder, printable, write_text
 from mien.locks import only_one
 from mien.media import write_image
@@ -25,7 +25,7 @@ from mien.sinks import Row
 from mien.summary import COLUMNS, Person, as_json, table, write_thumbnails
 from mien.types import FrameReading
 from mien.video import duration_of
-from mien.video_run import VideoRun, VideoSettings
+from mien.video_run import VideoRun, VideoSettings, is_marked
 
 __all__ = ["VideosRead", "Wanted", "print_people", "read_videos", "work_folder"]
 
@@ -52,6 +52,7 @@ class VideosRead:
     faces: int = 0
     bad: list[VideoError] = field(default_factory=list)  # those that could not be read at all
     cut_short: list[str] = field(default_factory=list)  # why some could not be read to their ends
+    unwritten: list[str] = field(default_factory=list)  # why some copies and reports could not be written
 
 
 def read_videos(
@@ -59,7 +60,8 @@ def read_videos(
 ) -> VideosRead:
     """Read videos into rows and what else is wanted; return what came of them.  A bad one is noted, the rest is done.
 
-    work: a folder in which each video has one, from which a later call goes on where this one is stopped.
+    work: a folder in which each video has one, from which a later call goes on where this one is stopped, or writes
+    what this one could not; they are removed where nothing is left to do.
     """
     told = VideosRead()
     for number, path in enumerate(paths):
@@ -74,7 +76,14 @@ def read_videos(
         told.faces += progress.faces
         if progress.broke_off:
             told.cut_short.append(progress.broke_off)
-        _write_outputs(run, path, wanted)
+        for write_output in (_tell_people, _write_copy):
+            try:
+                write_output(run, path, wanted)
+            except (OutputError, VideoError) as error:  # rows that took hours are worth more than what is made of them
+                told.unwritten.append(str(error))
+    if not told.unwritten:
+        for folder in _runs(work):
+            shutil.rmtree(folder, ignore_errors=True)
     return told
 
 
@@ -95,18 +104,21 @@ def _read(recognizer: Recognizer, path: Path, write: Write, wanted: Wanted, fold
             run.read(recognizer, on_frame=show)
         except KeyboardInterrupt:
             kept = "; the same command with --resume goes on from there"
-            if not run.is_marked():
+            if not is_marked(folder):
                 kept = ""
-                run.remove()
             err.print(Text(f"{name}: stopped at {run.progress.time_s:.1f} s{kept}"))
             raise typer.Exit(130) from None
     return run
 
 
-def _write_outputs(run: VideoRun, path: Path, wanted: Wanted) -> None:
-    """Write the annotated copy and the report of a video, and print who is in it."""
+def _write_copy(run: VideoRun, path: Path, wanted: Wanted) -> None:
+    """Write the annotated copy of a video."""
     if path in wanted.copies:
         run.write_annotated(make_folder(wanted.copies[path].parent) / wanted.copies[path].name)
+
+
+def _tell_people(run: VideoRun, path: Path, wanted: Wanted) -> None:
+    """Print who is in a video, and write its report."""
     if path not in wanted.reports and not wanted.tables:
         return
     summary, timeline = run.describe()
@@ -140,7 +152,7 @@ def print_people(source: str, people: Sequence[Person]) -> None:
 def work_folder(output: Path | None) -> Iterator[Path]:
     """Yield a folder for runs, beside an output or in it where that is a folder.
 
-    It stays where the block is left with something to go on with, and is removed otherwise.  None: nothing is written,
+    It stays where the block leaves a run that can be gone on with, and is removed otherwise.  None: nothing is written,
     so that there is nothing to resume, and the folder is removed in any case.
     Raises InputError where another run is at work there.
     """
@@ -151,10 +163,16 @@ def work_folder(output: Path | None) -> Iterator[Path]:
     folder = output / ".mien-run" if output.is_dir() or not output.suffix else output.parent / f".{output.name}-run"
     busy = f"{printable(output)}: another run is writing there; wait for it, or write elsewhere"
     with made_for_now(folder.parent), only_one(folder / "lock", busy=busy):
-        ended = False
         try:
             yield folder
-            ended = True
         finally:
-            if ended or not any(run.is_dir() for run in folder.iterdir()):
+            for run in _runs(folder):
+                if not is_marked(run):
+                    shutil.rmtree(run, ignore_errors=True)
+            if not _runs(folder):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(work: Path) -> list[Path]:
+    """Return the folders of the runs in a folder for runs."""
+    return [folder for folder in work.iterdir() if folder.is_dir()]
