@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import mien
+from mien.cli import cameras
+from mien.errors import InputError
 from mien.labels import FER2013
 from mien.media import read_image, write_image
 from mien.types import ImageArray
-from mien.video import frames
+from mien.video import Frame, frames
 from mien.video_run import VideoRun
 
 RATE, COUNT = 20, 24
@@ -262,7 +264,9 @@ def test_options_that_do_not_fit_are_one_line(run_mien: Run, quick: list[str], c
     )
     one_line(run_mien("recognize", clip, "--for", "2s", *quick), "--for", "camera")
     one_line(run_mien("recognize", clip, "--out", "copy.mp4", *quick), "--annotate")
-    one_line(run_mien("recognize", clip, "--smooth", "1min", *quick), "expected 0 (none) to 10")
+    smooth = ["--smooth", "1min", "--out", "rows.csv", "--annotate", "copies"]
+    one_line(run_mien("recognize", clip, *smooth, *quick), "expected 0 (none) to 10")
+    one_line(run_mien("recognize", "camera:99", *smooth, *quick), "expected 0 (none) to 10")
     write_image(clip.with_name("a.png"), small)
     one_line(run_mien("recognize", clip.with_name("a.png"), "--report", "r", *quick), "--report")
     for option in ("--every", "--smooth", "--for"):
@@ -294,22 +298,45 @@ run.to_row = lambda *a, **k: (time.sleep(0.03), to_row(*a, **k))[1]
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no such signals there")
-def test_what_was_stopped_goes_on(run_mien: Run, quick: list[str], clip: Path) -> None:
-    command = ["recognize", str(clip), "--annotate", "copies", "--report", "report", "--out", "rows.jsonl", *quick]
+def stopped(command: list[str], signal_number: int, *, when: Callable[[], bool], scratch: Path = Path()) -> bytes:
+    """Return what a command tells on stderr that is sent a signal at some time; scratch: its temporary folder."""
     code = f"{SLOWLY}\nimport sys; sys.argv[0] = 'mien'; from mien.cli.main import main; main()"
-    environment = os.environ | {"PYTHONPATH": str(Path(mien.__file__).parents[1])}
-    process = subprocess.Popen([sys.executable, "-c", code, *command], stderr=subprocess.PIPE, env=environment)
-    work = Path(".rows.jsonl-run/0")
+    environment = os.environ | {"PYTHONPATH": str(Path(mien.__file__).parents[1]), "TMPDIR": str(scratch.resolve())}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+    )
     ends_s = time.monotonic() + 60
-    while not (work / "part-2.mp4").exists():  # some frames are marked
+    while not when():
         assert process.poll() is None
         assert time.monotonic() < ends_s
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal_number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert b"Traceback" not in told
+    return told
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals there")
+def test_what_is_terminated_leaves_no_rows_behind_but_those_to_go_on_with(
+    quick: list[str], clip: Path, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    for output, work in ((["--format", "jsonl"], scratch), (["--out", "rows.csv"], Path())):
+        stopped(
+            ["recognize", str(clip), *output, *quick], signal.SIGTERM, scratch=scratch,
+            when=lambda work=work: any(work.glob("*/0/run.json")),
+        )  # fmt: skip
+    assert left(scratch) == []
+    assert [path.name for path in Path().iterdir()] == [".rows.csv-run"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals there")
+def test_what_was_stopped_goes_on(run_mien: Run, quick: list[str], clip: Path) -> None:
+    command = ["recognize", str(clip), "--annotate", "copies", "--report", "report", "--out", "rows.jsonl", *quick]
+    work = Path(".rows.jsonl-run/0")
+    told = stopped(command, signal.SIGINT, when=lambda: (work / "part-2.mp4").exists())  # some frames are marked
     assert b"the same command with --resume goes on from there" in told
     assert not Path("rows.jsonl").exists()
     done = json.loads((work / "run.json").read_text(encoding="utf-8"))["progress"]["frames"]
@@ -323,6 +350,59 @@ def test_what_was_stopped_goes_on(run_mien: Run, quick: list[str], clip: Path) -
     resumed = Path("rows.jsonl").read_text(encoding="utf-8")
     run_mien("recognize", clip, "--out", "whole.jsonl", *quick)
     assert resumed == Path("whole.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_copy_that_cannot_be_written_costs_no_rows(
+    run_mien: Run, quick: list[str], tmp_path: Path, small: ImageArray
+) -> None:
+    videos = [write_clip(tmp_path / name, small, count=5) for name in ("a.mp4", "b.mp4")]
+    Path("copies/a.mp4/in the way").mkdir(parents=True)
+    command = ["recognize", *videos, "--out", "rows.jsonl", "--annotate", "copies", "--report", "report", *quick]
+    code, _, err = run_mien(*command)
+    assert code == 1
+    assert "not written: copies/a.mp4: cannot write there: it is a folder" in err.splitlines()[-1]
+    rows = Path("rows.jsonl").read_text(encoding="utf-8")
+    assert [Path(row["source"]).name for row in parsed(rows)] == 5 * ["a.mp4"] + 5 * ["b.mp4"]
+    assert Path("copies/b.mp4").is_file()
+    assert Path("report/a-summary.json").is_file()
+    Path("copies/a.mp4/in the way").rmdir()
+    Path("copies/a.mp4").rmdir()
+    assert run_mien(*command, "--resume")[0] == 0
+    assert Path("rows.jsonl").read_text(encoding="utf-8") == rows
+    reports = [f"report/{name}" for name in ("a-summary.json", "a-timeline.png", "b-summary.json", "b-timeline.png")]
+    assert left() == ["copies", "copies/a.mp4", "copies/b.mp4", "report", *reports, "rows.jsonl"]
+
+
+def test_a_run_that_fails_before_anything_is_kept_leaves_nothing_behind(
+    run_mien: Run, quick: list[str], clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise InputError("not like this")
+
+    monkeypatch.setattr(VideoRun, "read", fail)
+    one_line(run_mien("recognize", clip, "--out", "rows.csv", *quick), "not like this")
+    assert left() == []
+
+
+@pytest.mark.parametrize("frames_came", [False, True])
+def test_a_recording_replaces_an_earlier_one_once_a_frame_has_come(
+    run_mien: Run, quick: list[str], small: ImageArray, monkeypatch: pytest.MonkeyPatch, frames_came: bool
+) -> None:
+    def stop(*_: object, **__: object) -> Generator[Frame]:
+        if frames_came:
+            yield Frame(0.0, small, 0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cameras, "_frames", stop)
+    recording = Path("copies/rtsp-host-live.mp4")
+    recording.parent.mkdir()
+    recording.write_bytes(b"earlier")
+    assert run_mien("recognize", "rtsp://host/live", "--annotate", "copies", *quick)[0] == 0
+    assert left() == ["copies", str(recording)]
+    if frames_came:
+        assert len(list(frames(recording))) == 1
+    else:
+        assert recording.read_bytes() == b"earlier"
 
 
 def test_what_is_stopped_before_anything_is_kept_leaves_nothing_behind(

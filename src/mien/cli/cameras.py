@@ -60,9 +60,7 @@ def read_camera(
     told, summary, lines = CameraRead(), Summary(every_s=every_s), _Lines()
     reader = LiveReader(recognizer, smooth_s=smooth_s)
     with ExitStack() as stack:
-        writer = None
-        if copy is not None:
-            writer = stack.enter_context(VideoWriter(stack.enter_context(atomic_path(copy))))
+        writer: VideoWriter | None = None
         stack.enter_context(interrupted_by_sigterm())
         try:
             for frame in stack.enter_context(closing(_frames(source, every_s=every_s, for_s=for_s))):
@@ -76,8 +74,11 @@ def read_camera(
                     summary.add(row)
                     if tell:
                         lines.show(row)
-                if writer is not None:
-                    writer.write(annotate(frame.image_rgb, reading.readings, blur_faces=blur_faces), frame.time_s)
+                if copy is not None:
+                    drawn = annotate(frame.image_rgb, reading.readings, blur_faces=blur_faces)
+                    if writer is None:  # not before, as without a frame an earlier copy stays
+                        writer = stack.enter_context(VideoWriter(stack.enter_context(atomic_path(copy))))
+                    writer.write(drawn, frame.time_s)
         except VideoError as error:
             if not told.frames:
                 raise

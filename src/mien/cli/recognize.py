@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from mien.cli.cameras import read_camera
-from mien.cli.console import err
+from mien.cli.console import err, interrupted_by_sigterm
 from mien.cli.inputs import Inputs, copies_of, gather
 from mien.cli.pictures import PicturesRead, read_pictures
 from mien.cli.rows import Format, choose, rows_to
@@ -21,7 +21,7 @@ from mien.faces.detect import DETECTORS
 from mien.files import make_folder, sha256_of
 from mien.live import is_live, name_of
 from mien.recognize import Recognizer
-from mien.temporal import SMOOTH_S
+from mien.temporal import SMOOTH_S, LiveReader
 from mien.video_run import VideoSettings
 from mien.weights import catalogue
 
@@ -101,8 +101,8 @@ def recognize(
 
     In a video a person keeps a number, and probabilities are smoothed in time: in a file without delay, live with a
     delay of a third of --smooth.  A picture or a frame without a face gives no line and is no error.
-    Exit code 0: all read; 1: some files could not be read, or not to their ends, the rest is done; 2: nothing could
-    be done.  Nothing is uploaded and nothing is kept but what you ask for.
+    Exit code 0: all read; 1: some files could not be read, or not to their ends, or some copies not written, the rest
+    is done; 2: nothing could be done.  Nothing is uploaded and nothing is kept but what you ask for.
     """
     if blur_faces and annotate is None:
         raise InputError("--blur-faces is for the copies that --annotate DIR writes; name a folder")
@@ -114,6 +114,7 @@ def recognize(
         kind, target, annotate, report, thumbnails, settings, resume, float("inf") if for_s is None else for_s
     )
     recognizer = Recognizer.load(model, answer=answer, detector=detector, min_face_px=min_face)
+    LiveReader(recognizer, smooth_s=smooth)  # refuses what nothing can be smoothed over, before anything is made
     live = [path for path in paths if is_live(path)]
     if live:
         if len(paths) > 1:
@@ -129,7 +130,7 @@ def recognize(
 
 
 def _read_files(recognizer: Recognizer, paths: list[Path], options: _Options, model: str) -> bool:
-    """Read pictures and videos and say what came of them; return whether some could not be read."""
+    """Read pictures and videos and say what came of them; return whether something could not be done."""
     if options.resume and options.target is options.annotate is options.report is None:
         raise InputError("--resume goes on with what --out, --annotate or --report was writing; name it again")
     outputs = [folder for folder in (options.annotate, options.report) if folder is not None]
@@ -145,7 +146,7 @@ def _read_files(recognizer: Recognizer, paths: list[Path], options: _Options, mo
     )  # fmt: skip
     pictures, read = PicturesRead(), VideosRead()
     labels = recognizer.classifier.spec.labels
-    with rows_to(options.kind, options.target, labels) as write:
+    with interrupted_by_sigterm(), rows_to(options.kind, options.target, labels) as write:
         if inputs.pictures:
             files = [path for path, _ in inputs.pictures]
             pictures = read_pictures(recognizer, files, write, copies=copies, blur_faces=options.settings.blur_faces)
@@ -161,7 +162,9 @@ def _read_files(recognizer: Recognizer, paths: list[Path], options: _Options, mo
         _warn_of_unblurred(pictures, read)
     for why in [*bad, *read.cut_short]:
         err.print(Text(f"not read{'' if why in bad else ' to its end'}: {why}"))
-    return bool(bad or read.cut_short)
+    for why in read.unwritten:
+        err.print(Text(f"not written: {why}; the same command with --resume tries again"))
+    return bool(bad or read.cut_short or read.unwritten)
 
 
 def _read_camera(recognizer: Recognizer, source: str, options: _Options) -> bool:
