@@ -39,8 +39,13 @@ RETRY_AFTER_S = (1.0, 2.0, 4.0)  # how long to wait before each new try to reach
 
 _CAMERA = "camera:"
 _ADDRESS = re.compile(r"(rtsps?|rtmps?|https?|udp|srt)://", re.IGNORECASE)
+_HOST = re.compile(r"(\[[^]]*\]|[^:]*)(:\d*)?")
+_BEFORE_PLAIN_AT = re.compile(r"(/|[?&][\w.-]+=[^&]*)$")  # of http://host:80/@people and http://host:80/a?mail=b@c
+#: A setting whose value is secret, up to the next one: cameras have them in the query and in the path, joined by &
+#: (user=a&password=b&channel=1) or by _ (user=a_password=b_channel=1), which a password may hold.
 _SECRET = re.compile(
-    r"([?&][^=&]*(?:pass|pwd|token|key|auth|secret|sig|user|login|session)[^=&]*=)[^&]*", re.IGNORECASE
+    r"((?:pass|pwd|token|key|auth|secret|sig|user|login|session)[^=&?/;]*=).*?(?=&|_(?:channel|stream)=|$)",
+    re.IGNORECASE | re.DOTALL,
 )
 
 #: The protocols that a stream may go by, or refer to; `file` is none, as what comes from outside names no file here.
@@ -66,12 +71,23 @@ def name_of(source: str) -> str:
     address = _ADDRESS.match(source)
     if address is None:
         return printable(source)
-    rest = source[address.end() :]
-    path, mark, query = rest.partition("?")
-    host, _, _ = path.partition("/")
-    if "@" in host or not re.fullmatch(r"(\[[^]]*\]|[^:]*)(:\d*)?", host):  # a password may have a slash in it
-        path = path.rpartition("@")[2] if "@" not in host else host.rpartition("@")[2] + path[len(host) :]
-    return printable(address[0] + path + _SECRET.sub(r"\1...", mark + query))
+    rest = _without_credentials(source[address.end() :])
+    return printable(address[0] + _SECRET.sub(r"\1...", rest))
+
+
+def _without_credentials(rest: str) -> str:
+    """Return what comes after // in an address from its host on.
+
+    A password may hold any sign, so that one of user:12/34@host looks like a port and a path: where a colon comes
+    before an @, that is taken to end a password, but where it is likely to be of a path or a query.
+    """
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    host = authority.rpartition("@")[2]
+    plain = _HOST.fullmatch(host) is not None
+    for at in range(len(rest) - 1, len(authority), -1):
+        if rest[at] == "@" and ":" in rest[:at] and not (plain and _BEFORE_PLAIN_AT.search(rest[:at])):
+            return rest[at + 1 :]
+    return rest[len(authority) - len(host) :]
 
 
 @contextmanager
