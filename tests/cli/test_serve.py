@@ -17,6 +17,7 @@ import pytest
 
 from mien.cli.main import main
 from mien.client import Client
+from mien.errors import InputError
 
 MakeModel = Callable[..., Path]
 COMMAND = [sys.executable, "-c", "from mien.cli.main import main; main()", "serve", "--port", "0"]
@@ -88,6 +89,10 @@ def test_what_cannot_be_served_is_one_line(
         (["--detector", "eyes"], "eyes"),
         (["--min-face", "0"], "smallest face"),
         (["--host", "nowhere.invalid"], "--host"),
+        (["--host", "0.0.0.0", "--name", "faces.example"], "every name is served"),
+        (["--name", "faces.example:8443"], "a host alone"),
+        (["--name", "https://faces.example"], "a host alone"),
+        (["--name", ""], "a host alone"),
     ):
         monkeypatch.setattr(sys, "argv", ["mien", "serve", "--port", "0", *arguments])
         with pytest.raises(SystemExit) as left:
@@ -95,6 +100,24 @@ def test_what_cannot_be_served_is_one_line(
         said = capsys.readouterr()
         assert (left.value.code, said.out, len(said.err.splitlines())) == (2, "", 1)
         assert says in said.err
+
+
+def test_unless_more_are_asked_for_four_pictures_are_decoded_at_once(
+    monkeypatch: pytest.MonkeyPatch, make_model: MakeModel
+) -> None:
+    asked = []
+
+    def stop(*_arguments: object, workers: int, **_settings: object) -> None:
+        asked.append(workers)
+        raise InputError("enough")
+
+    monkeypatch.setattr("mien.web.pictures.PictureReader", stop)
+    for cores, options in ((64, []), (2, []), (2, ["--workers", "8"])):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(sys, "argv", ["mien", "serve", "--model", str(make_model()), *options])
+        with pytest.raises(SystemExit):
+            main()
+    assert asked == [4, 2, 8]
 
 
 def test_without_the_extra_it_says_how_to_get_it(

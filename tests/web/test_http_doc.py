@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from tests.web.conftest import MakeService
 
+from mien.video import MAX_PIXELS
 from mien.web.limits import Limits
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -64,6 +65,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         "max_frame_pixels": f"{limits.max_frame_pixels:,} pixels",
         "live_idle_s": "nothing came for two minutes" if limits.live_idle_s == 120 else "?",
     }
+    assert f"{MAX_PIXELS:,} a frame of a video" in TEXT
     assert said.keys() == {field.name for field in fields(Limits)}
     for name, words in said.items():
         assert words in TEXT, name

@@ -10,10 +10,14 @@ import typer
 
 from mien.cli.console import err
 from mien.cli.serving import DEFAULT_HOST, listen, run, tell_address
+from mien.errors import InputError
 from mien.faces.detect import DETECTORS
+from mien.files import printable
 from mien.weights import catalogue
 
 __all__ = ["serve"]
+
+MOST_WORKERS = 4  # unless one asks for more: each takes 459 MB for a picture of 40 megapixels
 
 
 def serve(
@@ -32,7 +36,9 @@ def serve(
     answer: Annotated[str, typer.Option(help="Which answer of a file that gives several, by name.")] = "",
     detector: Annotated[str, typer.Option(help=f"What finds the faces: {DETECTORS}.")] = "dlib",
     min_face: Annotated[float | None, typer.Option(help="Smallest face to look for, in pixels.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Threads that find faces; 0: one for each core.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, help=f"Threads that find faces; 0: one for each core, {MOST_WORKERS} at most.")
+    ] = 0,
     max_mb: Annotated[int, typer.Option(min=1, help="Largest request with pictures, in MiB.")] = 32,
     max_video_mb: Annotated[int, typer.Option(min=1, help="Largest video, in MiB.")] = 500,
     max_at_once: Annotated[int, typer.Option(min=1, help="Requests with pictures at once; others are told to wait.")]
@@ -49,13 +55,18 @@ def serve(
     Needs the extra `serve`.
     """
     from mien.classify import Classifier
-    from mien.web.access import LOOPBACK_NAMES, check_token, is_loopback, make_token
+    from mien.web.access import LOOPBACK_NAMES, check_name, check_token, is_loopback, make_token
     from mien.web.api import create_api, server_config
     from mien.web.limits import Limits
     from mien.web.metrics import Metrics
     from mien.web.pictures import PictureReader
 
     own = is_loopback(host) and not name
+    for each in name or ():
+        if not is_loopback(host):
+            raise InputError(f"--name {printable(each)}: with --host {printable(host)} every name is served; leave"
+                             " one of the two out")  # fmt: skip
+        check_name(each)
     token = check_token(token) if token is not None else None if own else make_token()
     limits = Limits(
         max_bytes=max_mb * 2**20, max_video_bytes=max_video_mb * 2**20, max_at_once=max_at_once, keep_s=keep
@@ -63,7 +74,8 @@ def serve(
     metrics = Metrics()
     reader = PictureReader(
         Classifier.load(model, answer=answer), detector=detector, min_face_px=min_face,
-        workers=workers or os.cpu_count() or 1, max_pixels=limits.max_pixels, on_batch=metrics.batch_faces.observe,
+        workers=workers or min(os.cpu_count() or 1, MOST_WORKERS), max_pixels=limits.max_pixels,
+        on_batch=metrics.batch_faces.observe,
     )  # fmt: skip
     reader.recognizer()  # what is wrong with a detector is told now
     listening = listen(host, port)

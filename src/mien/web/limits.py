@@ -19,7 +19,7 @@ class Limits:
 
     max_bytes: int = 32 * 2**20  # of one request with pictures: 413
     max_pictures: int = 50  # of one request: 413
-    max_pixels: int = 40_000_000  # of one picture, or of a frame of a video: 422
+    max_pixels: int = 40_000_000  # of one picture: 422; frames of videos have `mien.video.MAX_PIXELS`
     max_at_once: int = 64  # requests with pictures that are read or wait for it: 429
     max_held_bytes: int = 512 * 2**20  # in memory, over all requests: 429
     answer_s: float = 60.0  # from the whole request to its answer: 503
