@@ -222,9 +222,21 @@ def test_the_token_opens_as_a_header_or_a_cookie_and_health_needs_none(make_clie
     assert client.post("/v1/recognize", content=picture, headers=JPEG).status_code == 200
 
 
+def test_the_cookie_is_for_https_alone_where_a_proxy_was_asked_by_https(serve: MakeService) -> None:
+    import httpx2
+
+    address = f"{serve(token=TOKEN).address}?token={TOKEN}"
+    cookies = {
+        scheme: httpx2.get(address, headers={"x-forwarded-proto": scheme}).headers["set-cookie"]
+        for scheme in ("http", "https")
+    }
+    assert {scheme: "Secure" in cookie for scheme, cookie in cookies.items()} == {"http": False, "https": True}
+
+
 def test_other_sites_and_names_are_refused(make_client: MakeClient, picture: bytes) -> None:
     client = make_client(names=LOOPBACK_NAMES)
-    for foreign in ({"origin": "http://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}):
+    for foreign in ({"origin": "http://evil.example"}, {"origin": "null"}, {"origin": "http://["},
+                    {"sec-fetch-site": "cross-site"}):  # fmt: skip
         problem_of(client.post("/v1/recognize", content=picture, headers={**JPEG, **foreign}), 403)
     own = {**JPEG, "origin": "http://127.0.0.1:8000", "sec-fetch-site": "same-origin"}
     assert client.post("/v1/recognize", content=picture, headers=own).status_code == 200

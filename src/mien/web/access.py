@@ -15,8 +15,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.errors import InputError
+from mien.files import printable
 
-__all__ = ["COOKIE", "Access", "check_token", "is_loopback", "make_token"]
+__all__ = ["COOKIE", "Access", "check_name", "check_token", "is_loopback", "make_token"]
 
 COOKIE = "mien_token"
 COOKIE_S = 30 * 24 * 3600  # a phone that has been put away for a while need not be given the address again
@@ -112,7 +113,9 @@ class Access:
             rest = urlencode([(key, value) for key, value in asked if key != "token"])
             place = "/" + quote(scope["path"].lstrip("/")) + (f"?{rest}" if rest else "")
             response = _go(place, from_elsewhere=headers.get("sec-fetch-site") == "cross-site")
-            response.set_cookie(cookie, token, max_age=COOKIE_S, httponly=True, samesite="strict")
+            response.set_cookie(
+                cookie, token, max_age=COOKIE_S, secure=scope.get("scheme") == "https", httponly=True, samesite="strict"
+            )
             return response
         kind, _, bearer = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and _same(bearer.strip(), token):
@@ -135,6 +138,12 @@ def check_token(token: str) -> str:
         raise InputError("the token must have 12 to 200 letters, digits, dots, dashes or underscores; leave --token"
                          " out and one is made")  # fmt: skip
     return token
+
+
+def check_name(name: str) -> None:
+    """Raise InputError where no request's Host header names that: more than a host, such as its port, or nothing."""
+    if not name or name.lower() not in (_host_name(name), _host_name(f"[{name}]")):  # in brackets: IPv6
+        raise InputError(f"--name {printable(name)}: expected the name of a host alone, such as faces.example.org")
 
 
 def is_loopback(host: str) -> bool:
@@ -164,7 +173,10 @@ def _go(place: str, *, from_elsewhere: bool) -> Response:
 def _is_foreign(headers: Headers) -> bool:
     """Return whether another site's page has sent a request, or may have."""
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+    try:
+        if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+            return True
+    except ValueError:  # no address, such as http://[
         return True
     return headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
 

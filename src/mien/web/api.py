@@ -85,7 +85,8 @@ def server_config(app: FastAPI, limits: Limits) -> uvicorn.Config:
     logging.getLogger("uvicorn.error").addFilter(_is_worth_a_line)
     return uvicorn.Config(
         app, access_log=False, log_config=None, log_level="error", lifespan="on", server_header=False,
-        proxy_headers=False, http="h11", ws="websockets-sansio",
+        proxy_headers=True,  # a proxy on this machine tells that it was asked by https
+        http="h11", ws="websockets-sansio",
         ws_max_size=2 * limits.max_frame_bytes,  # what is larger is cut off without the close code that the app gives
         ws_per_message_deflate=False, timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
