@@ -5,8 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shutil
 import socket
+import stat
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +30,10 @@ import mien.video
 import mien.video_run
 from mien.errors import OutputError
 from mien.media import encode_jpeg
-from mien.video import Frame
-from mien.web import video_reading
+from mien.timeline import Timeline
+from mien.types import ImageArray
+from mien.video import Frame, duration_of
+from mien.web import video_reading, videos
 from mien.web.answers import VideoSummary
 
 MakeClient = Callable[..., TestClient]
@@ -109,6 +116,21 @@ def test_a_video_comes_to_rows_in_each_format_a_summary_a_timeline_and_a_copy(
         assert len(list(copy.decode(video=0))) == 10
 
 
+def test_the_timeline_goes_on_to_the_end_of_the_video(
+    make_client: MakeClient, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, ends = Timeline.draw, []
+
+    def note(self: Timeline, *, duration_s: float = 0.0) -> ImageArray:
+        ends.append(duration_s)
+        return draw(self, duration_s=duration_s)
+
+    monkeypatch.setattr(Timeline, "draw", note)
+    client = make_client()
+    ended(client, send(client, clip))
+    assert ends == [pytest.approx(0.9)]
+
+
 def test_of_every_so_many_seconds_one_frame_is_read(make_client: MakeClient, clip: Path) -> None:
     client = make_client()
     place = send(client, clip, every_s=0.5)
@@ -185,6 +207,20 @@ def test_as_many_videos_as_may_be_are_taken(make_client: MakeClient, clip: Path,
     assert ended(client, third)["state"] == "done"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="rights of folders")
+def test_a_video_lies_where_nobody_else_may_look_also_after_its_folders_were_cleaned_away(
+    make_client: MakeClient, clip: Path, tmp_path: Path
+) -> None:
+    client = make_client()
+    for _ in range(2):
+        job = ended(client, send(client, clip))
+        assert job["state"] == "done"
+        (folder,) = (tmp_path / "temporary").iterdir()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert job["id"] not in "".join(files_in(tmp_path / "temporary"))
+        shutil.rmtree(folder)
+
+
 # ---- The end of a job
 
 
@@ -240,6 +276,22 @@ def test_a_full_disk_fails_the_job_without_naming_it(
     assert files_in(tmp_path / "temporary") == []
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("size", [100, 3 * 2**20])
+def test_a_disk_that_is_full_while_a_video_comes_in_is_told(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    make = tempfile.mkdtemp
+
+    def make_full(**settings: Any) -> str:
+        folder = make(**settings)
+        (Path(folder) / "source").symlink_to("/dev/full")
+        return folder
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make_full)
+    assert "no room" in problem_of(make_client().post("/v1/videos", content=bytes(size), headers=MP4), 507)
+
+
 def test_an_error_of_ours_fails_the_job_and_the_next_is_read(
     make_client: MakeClient, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,3 +312,24 @@ def test_one_who_hangs_up_while_sending_leaves_nothing(serve: MakeService) -> No
     with httpx2.Client(base_url=service.address) as client:  # the place is free again
         problem_of(client.post("/v1/videos", content=encode_jpeg(np.zeros((8, 8, 3), np.uint8), quality=80),
                                headers=MP4), 422)  # fmt: skip
+
+
+def test_one_who_hangs_up_before_the_answer_leaves_no_job(
+    serve: MakeService, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, let = threading.Event(), threading.Event()
+
+    def slowly(path: Path) -> float | None:
+        begun.set()
+        assert let.wait(20)
+        return duration_of(path)
+
+    monkeypatch.setattr(videos, "duration_of", slowly)
+    service, content = serve(), clip.read_bytes()
+    with socket.create_connection(("127.0.0.1", service.port)) as sending:
+        sending.sendall(b"POST /v1/videos HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: video/mp4\r\n"
+                        b"Content-Length: %d\r\n\r\n" % len(content) + content)  # fmt: skip
+        assert begun.wait(20)
+    time.sleep(0.2)  # for the service to see it
+    let.set()
+    until(lambda: not service.left())

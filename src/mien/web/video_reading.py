@@ -88,7 +88,7 @@ def read_video(recognizer: Recognizer, task: Task) -> str | None:
         run.read(recognizer, on_frame=check)
     summary, timeline = run.describe()
     write_text(task.folder / SUMMARY, json.dumps(as_json(summary.people())))
-    write_image(task.folder / TIMELINE, timeline.draw())
+    write_image(task.folder / TIMELINE, timeline.draw(duration_s=run.progress.time_s))
     with ExitStack() as stack:
         labels = recognizer.classifier.spec.labels
         sinks = [stack.enter_context(open_sink(task.folder / rows_name(kind), kind, labels)) for kind in FORMATS]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from mien.errors import OutputError
@@ -69,14 +71,21 @@ class _Disk:
         if len(self._waiting) < least:
             return
         data, self._waiting = self._waiting, bytearray()
-        try:
+        with self._own_words():
             await asyncio.to_thread(self._file.write, data)
-        except OSError as error:
-            raise OutputError(f"{self._file.name}: cannot write there: {error.strerror or error}") from error
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file, which writes the last of it."""
+        with self._own_words():
+            self._file.close()
+
+    @contextmanager
+    def _own_words(self) -> Iterator[None]:
+        """Have an OSError be an OutputError."""
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f"{self._file.name}: cannot write there: {error.strerror or error}") from error
 
 
 def add_videos(router: APIRouter, videos: Videos, *, limits: Limits) -> None:
@@ -104,6 +113,9 @@ def add_videos(router: APIRouter, videos: Videos, *, limits: Limits) -> None:
         with videos.place() as folder:
             name = await _receive(request, folder, limits)
             job = await videos.start(folder, name=name, every_s=every_s, annotate=annotate)
+        if await request.is_disconnected():  # nobody knows the job who could delete it
+            videos.delete(job["id"])
+            raise ClientDisconnect
         return JSONResponse(job, 202, headers={"Location": f"/v1/videos/{job['id']}"})
 
     @router.get("/v1/videos/{job_id}", response_model=Job, responses=describe(404, 422), summary="How far a video is")

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import MienError, OutputError
-from mien.files import make_folder
 from mien.recognize import Recognizer
 from mien.video import duration_of
 from mien.web.limits import Limits, too_many
@@ -67,7 +66,6 @@ class Videos:
         self._make_recognizer = make_recognizer
         self._limits = limits
         self._faces = metrics.faces.labels("videos")
-        self._root: Path | None = None  # the folder that all of them lie in, once there was one
         self._jobs: dict[str, _Job] = {}
         self._coming = 0
         self._threads = ThreadPoolExecutor(1, "mien-videos")
@@ -85,9 +83,7 @@ class Videos:
                 f"{self._limits.max_videos} videos are here, as many as are at once; delete one that is done, or try"
                 " again.", retry_after_s=RETRY_AFTER_S,
             )  # fmt: skip
-        if self._root is None:
-            self._root = Path(tempfile.mkdtemp(prefix="mien-serve-"))
-        folder = make_folder(self._root / secrets.token_urlsafe(16))
+        folder = Path(tempfile.mkdtemp(prefix="mien-serve-"))  # which nobody else may enter
         self._coming += 1
         try:
             yield folder
@@ -106,7 +102,7 @@ class Videos:
         with task.own_words():
             task.duration_s = await asyncio.to_thread(duration_of, task.source)
             task.check_duration()
-        job = _Job(folder.name, task)
+        job = _Job(secrets.token_urlsafe(16), task)  # as no other user of the machine may guess it or see it
         self._jobs[job.id] = job
         job.working = self._threads.submit(self._run, job)
         job.expiring = asyncio.create_task(self._expire(job, job.working))
@@ -140,8 +136,6 @@ class Videos:
         for job_id in list(self._jobs):
             self.delete(job_id)
         await asyncio.to_thread(self._threads.shutdown)
-        if self._root is not None:
-            _remove(self._root)
 
     def _count(self, state: str) -> int:
         """Return how many jobs are in a state."""
