@@ -274,6 +274,24 @@ def test_a_held_key_or_one_with_control_answers_nothing_more(browser: Browser, s
     expect(page.locator("#count")).to_have_text("1 of 5")
 
 
+def test_letters_and_digits_can_be_switched_off_for_good(browser: Browser, served: Site) -> None:
+    page = opened(browser, served)
+    press(page, "1")
+    expect(page.locator("#count")).to_have_text("1 of 5")
+    page.get_by_role("button", name="help").click()
+    page.get_by_label("Letters and digits answer").uncheck()
+    picture(page, "help-letters-off")
+    page.keyboard.press("Escape")
+    for _ in range(2):
+        press(page, "2", "h", "m", "u")
+        expect(page.locator("#count")).to_have_text("1 of 5")
+        expect(page.locator("#mixed")).to_have_attribute("aria-pressed", "false")
+        page.reload()
+        page.locator("#face").wait_for()
+    press(page, "Backspace")
+    expect(page.locator("#count")).to_have_text("0 of 5")
+
+
 def test_the_address_with_its_token_opens_the_page(browser: Browser, faceset: FaceSet, tmp_path: Path) -> None:
     with serving(faceset.folder, "--annotator", "anna", "--token", "a-long-enough-token") as served:
         page = browser.new_context().new_page()

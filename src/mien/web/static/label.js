@@ -10,6 +10,7 @@ const TAP_GUARD_MS = 250; // after a face has appeared: the second half of a dou
 const LETTERS = {a: "angry", d: "disgust", f: "fear", h: "happy", k: "skip"};
 const EXPRESSIONS = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"];
 const DIGITS = ["none", ...EXPRESSIONS];
+const LETTERS_STORE = "mien-letters"; // whether letters and digits answer: with speech input, a word would be many
 const SPOKEN = {none: "none of these", skip: "skipped"};
 
 const base = location.pathname.replace(/\/$/, "");
@@ -381,6 +382,7 @@ function digitOf(event) {
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || at("helping").open) return;
+  if (event.key.length === 1 && !at("letters").checked) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const digit = digitOf(event);
   if (key === "?") at("helping").showModal();
@@ -412,6 +414,14 @@ at("look").addEventListener("click", look);
 at("help").addEventListener("click", () => at("helping").showModal());
 at("close").addEventListener("click", () => at("helping").close());
 document.addEventListener("keydown", onKey);
+at("letters").addEventListener("change", () => {
+  try {
+    localStorage.setItem(LETTERS_STORE, at("letters").checked ? "on" : "off");
+  } catch { /* no store in this browser: it holds until the page is closed */ }
+});
+try {
+  at("letters").checked = localStorage.getItem(LETTERS_STORE) !== "off";
+} catch { /* as above */ }
 window.addEventListener("online", send);
 window.addEventListener("beforeunload", (event) => {
   if (queue.memory.size) event.preventDefault(); // these would be lost
