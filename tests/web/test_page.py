@@ -198,6 +198,48 @@ def test_a_video_is_read_moved_through_by_keys_saved_and_deleted(
     expect(page.locator("#choose")).to_be_focused()
 
 
+def test_while_a_video_plays_the_slider_tells_the_time_once_a_second(
+    browser: Browser, address: str, make_video: MakeVideo
+) -> None:
+    page = opened(browser, address)
+    page.locator("#files").set_input_files(make_video("clip.mp4", "h264"))
+    page.locator("#video-read").click()
+    expect(page.locator("#summary tbody th")).to_have_text(["person 1"])
+    told = page.evaluate(
+        """() => new Promise((done) => {
+            const clip = document.querySelector("#clip");
+            const told = [];
+            new MutationObserver((changes) => told.push(...changes))
+              .observe(document.querySelector("[role=slider]"), {attributeFilter: ["aria-valuetext"]});
+            clip.addEventListener("ended", () => setTimeout(() => done(told.length), 100));
+            clip.muted = true;
+            clip.play();
+        })"""
+    )
+    assert 1 <= told <= 3  # the video lasts a second; its end is told too
+    assert float(page.get_by_role("slider").get_attribute("aria-valuenow") or 0) > 0.8
+
+
+def test_a_video_that_is_cancelled_while_its_job_is_told_is_deleted(
+    browser: Browser, address: str, make_video: MakeVideo
+) -> None:
+    page = opened(browser, address)
+    page.locator("#files").set_input_files(make_video("clip.mp4", "h264"))
+    page.evaluate(
+        """() => {
+            const told = Response.prototype.json;
+            Response.prototype.json = function () {
+                document.querySelector("#video-cancel").click();
+                return told.call(this);
+            };
+        }"""
+    )
+    with page.expect_request(lambda request: request.method == "DELETE") as deleting:
+        page.locator("#video-read").click()
+    until(lambda: page.request.get(deleting.value.url).status == 404)
+    expect(page.locator("#video-read")).to_be_visible()
+
+
 def test_of_a_video_that_the_browser_cannot_play_the_servers_copy_is_shown(
     browser: Browser, address: str, make_video: MakeVideo
 ) -> None:
@@ -226,7 +268,10 @@ def test_a_camera_is_read_live_and_what_it_showed_is_saved(browser: Browser, add
     until(lambda: painted(page, "#live-boxes") > 300 and painted(page, "#live-time .lane canvas") > 500)
     picture(page, "camera")
     assert saved(page, "#snapshot").suggested_filename.endswith(".png")
-    page.locator("#record").click()
+    page.get_by_role("button", name="Record a video").click()
+    expect(page.locator("#record")).to_have_text("Stop recording (0:00)")
+    expect(page.get_by_role("button", name="Stop recording", exact=True)).to_be_visible()
+    assert page.locator("#record").get_attribute("aria-pressed") is None
     page.wait_for_timeout(700)
     assert len(list(frames(saved(page, "#record").path()))) > 3
     page.locator("#camera-on").click()
@@ -239,6 +284,35 @@ def test_a_camera_is_read_live_and_what_it_showed_is_saved(browser: Browser, add
     assert times == sorted(times)
     page.locator("#camera-close").click()
     expect(page.locator("#camera")).to_be_hidden()
+
+
+def test_people_of_a_new_connection_are_not_taken_for_those_before(browser: Browser, address: str) -> None:
+    page = opened(browser, address)
+    page.evaluate(
+        """() => {
+            const Real = WebSocket;
+            WebSocket = class extends Real { constructor(...given) { super(...given); window.line = this; } };
+        }"""
+    )
+    page.locator("#camera-on").click()
+    expect(page.locator("#live-people h3")).to_have_text(["person 1"])
+    page.evaluate("line.close()")
+    expect(page.locator("#live-people h3")).to_have_text(["person 2"])
+    with saved(page, "#camera-csv").path().open(encoding="utf-8", newline="") as file:
+        assert {row["track"] for row in csv.DictReader(file)} == {"1", "2"}
+    page.locator("#camera-close").click()
+    page.locator("#camera-on").click()
+    expect(page.locator("#live-people h3")).to_have_text(["person 1"])
+
+
+def test_what_scrolls_takes_the_keyboard_and_what_is_told_aloud_has_its_place(browser: Browser, address: str) -> None:
+    page = opened(browser, address)
+    page.locator("#camera-on").click()
+    people = page.get_by_role("region", name="What each face shows")
+    people.focus()
+    expect(people).to_be_focused()
+    expect(page.locator("#notice")).to_have_text("")
+    expect(page.locator("#notice")).not_to_have_css("display", "none")
 
 
 def test_where_there_is_no_camera_the_page_says_why(browser: Browser, address: str) -> None:

@@ -96,7 +96,7 @@ async function show(given) {
   at("live").srcObject = stream;
   await at("live").play().catch(() => {});
   if (stream !== given) return;
-  live = new Live({onAnswer: take, onNotice: notice});
+  live = new Live({onConnect: () => seen.connect(), onAnswer: take, onNotice: notice});
   everyFrame(given);
   list();
 }
@@ -179,12 +179,11 @@ function sendFrame(video) {
 
 function take(answer, takenAt) {
   const now = performance.now();
-  last = answer;
-  seen.add(answer, takenAt, now);
+  last = seen.add(answer, takenAt, now);
   draw();
   if (now >= next.list) {
     next.list = now + LIST_MS;
-    people.show(answer.faces);
+    people.show(last.faces);
     at("speed").textContent = seen.speed(now);
   }
   if (now >= next.timeline) {
@@ -192,7 +191,7 @@ function take(answer, takenAt) {
     timeline.show({...seen.window(WINDOW_S), fromEnd: true});
   }
   if (now >= next.say) {
-    const words = answer.faces.map((face) => `${nameOf(face)} ${face.mixture.name}`).join(", ") || "no face";
+    const words = last.faces.map((face) => `${nameOf(face)} ${face.mixture.name}`).join(", ") || "no face";
     if (words === said) return;
     next.say = now + SAY_MS;
     said = words;
@@ -226,13 +225,18 @@ function record() {
     return;
   }
   recorder = new Recorder(at("live"), {
-    onTime: (text) => { at("record").textContent = `Stop recording (${text})`; },
+    onTime: (text) => { at("record-time").textContent = ` (${text})`; },
     onEnd: (blob, kind) => {
       recorder = null;
-      at("record").textContent = "Record a video";
-      at("record").setAttribute("aria-pressed", "false");
+      recording(false);
       save(`${seen.name()}.${kind}`, blob);
     },
   });
-  at("record").setAttribute("aria-pressed", "true");
+  recording(true);
+}
+
+function recording(on) {
+  at("record").classList.toggle("given", on);
+  at("record-does").textContent = on ? "Stop recording" : "Record a video";
+  if (!on) at("record-time").textContent = "";
 }

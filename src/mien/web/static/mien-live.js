@@ -12,9 +12,10 @@ const CLOSED = { // by the code that the server closes with
 };
 
 export class Live {
-  // onAnswer: told an answer and how many milliseconds ago its frame was taken.  onNotice: told what to show, or "".
-  constructor({onAnswer, onNotice}) {
-    Object.assign(this, {onAnswer, onNotice});
+  // onConnect: told that the server begins anew.  onAnswer: told an answer and when its frame was taken.
+  // onNotice: told what to show, or "".
+  constructor({onConnect, onAnswer, onNotice}) {
+    Object.assign(this, {onConnect, onAnswer, onNotice});
     this.socket = null;
     this.onTheWay = new Map(); // number -> when it was taken
     this.stopped = false;
@@ -61,6 +62,7 @@ export class Live {
       this.socket = socket;
       this.sent = 0;
       this.onTheWay.clear();
+      this.onConnect();
       socket.onmessage = ({data}) => {
         if (!opened) this.onNotice("");
         opened = true;

@@ -13,9 +13,19 @@ export class Seen {
     this.begun = null;
     this.counted = 0;
     this.recent = []; // {at, delay} of answers
+    this.people = 0; // so far
+    this.before = 0; // people before this connection
   }
 
-  add({faces}, takenAt, now) {
+  // Takes note that the server numbers people from 1 again.
+  connect() {
+    this.before = this.people;
+  }
+
+  // Adds an answer, and returns it with people who are numbered over all connections.
+  add(answer, takenAt, now) {
+    const faces = answer.faces.map((face) => ({...face, track: this.before + face.track}));
+    this.people = Math.max(this.people, ...faces.map(({track}) => track));
     this.begun ??= {at: takenAt, date: new Date()};
     if (faces.length) this.labels = Object.keys(faces[0].probabilities);
     this.frames.push({number: this.counted, time_s: Math.round(takenAt - this.begun.at) / 1000, faces});
@@ -23,6 +33,7 @@ export class Seen {
     if (this.frames.length > 1.1 * MOST_FRAMES) this.frames.splice(0, this.frames.length - MOST_FRAMES);
     this.recent.push({at: now, delay: now - takenAt});
     while (this.recent[0].at < now - SPEED_MS) this.recent.shift();
+    return {...answer, faces};
   }
 
   speed(now) {

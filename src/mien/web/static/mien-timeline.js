@@ -6,6 +6,7 @@ import {clock, colourOf, inkOn} from "./mien-words.js";
 const STRIP_PX = 18; // of names
 const SMALL_STEP_S = 1;
 const LARGE_STEP_S = 10;
+const SAY_MS = 1000; // between changes that are said aloud
 const MOST_TICKS = 8;
 const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
 
@@ -16,6 +17,7 @@ export class Timeline {
     this.onSeek = onSeek;
     this.lanes = new Map(); // name -> canvas
     this.content = {people: [], startS: 0, endS: 1, labels: []};
+    this.saidAt = -Infinity;
     this.legend = make("ul", {className: "legend"});
     this.head = make("div", {className: "head-line", hidden: true});
     this.axis = make("canvas", {className: "axis"});
@@ -54,15 +56,18 @@ export class Timeline {
     this.draw();
   }
 
-  // Moves the line of the present; `says` is what a screen reader reads there.
-  at(timeS, says) {
+  // Moves the line of the present; `says` is what a screen reader reads there, once in a while where it is moving.
+  at(timeS, says, {moving}) {
     const {startS, endS} = this.content;
     const part = Math.min(1, Math.max(0, (timeS - startS) / (endS - startS)));
     this.head.hidden = false;
     this.head.style.left = `${100 * part}%`;
+    this.nowS = timeS;
+    const now = performance.now();
+    if (moving && now < this.saidAt + SAY_MS) return;
+    this.saidAt = now;
     this.bands.setAttribute("aria-valuenow", timeS.toFixed(2));
     this.bands.setAttribute("aria-valuetext", `${clock(timeS)} of ${clock(endS)}: ${says}`);
-    this.nowS = timeS;
   }
 
   explain(labels) {

@@ -57,7 +57,7 @@ export function startVideo() {
   });
   clip().addEventListener("error", cannotPlay);
   clip().addEventListener("loadedmetadata", () => { if (!clip().videoWidth) cannotPlay(); });
-  clip().addEventListener("seeked", () => show(clip().currentTime));
+  for (const kind of ["seeked", "pause"]) clip().addEventListener(kind, () => show(clip().currentTime));
   new ResizeObserver(() => show(clip().currentTime)).observe(clip());
   addEventListener("pagehide", deleteJob);
 }
@@ -78,9 +78,14 @@ async function read() {
     const form = new FormData();
     form.append("file", file, file.name);
     const onProgress = (part) => progress(part, `Sending: ${percent(part)}`);
-    const path = `/v1/videos?every_s=${at("every").value}&annotate=${annotate}`;
-    const started = await (await upload(path, form, {signal, onProgress, onWait: waitNotice})).json();
-    job = `/v1/videos/${encodeURIComponent(started.id)}`;
+    const place = `/v1/videos?every_s=${at("every").value}&annotate=${annotate}`;
+    const started = await (await upload(place, form, {signal, onProgress, onWait: waitNotice})).json();
+    const path = `/v1/videos/${encodeURIComponent(started.id)}`;
+    if (signal.aborted) { // while the answer was on its way; another video may be read by now
+      deleteAt(path);
+      return;
+    }
+    job = path;
     const state = await finished(job, signal);
     await result(state, signal);
   } catch (error) {
@@ -158,8 +163,12 @@ function idle() {
 function deleteJob(event) {
   if (event?.persisted) return; // the page may come back; the server forgets the video by itself after a while
   working?.abort();
-  if (job !== null) fetch(job, {method: "DELETE", keepalive: true, credentials: "same-origin"}).catch(() => {});
+  if (job !== null) deleteAt(job);
   job = null;
+}
+
+function deleteAt(path) {
+  fetch(path, {method: "DELETE", keepalive: true, credentials: "same-origin"}).catch(() => {});
 }
 
 function forget() {
@@ -211,5 +220,5 @@ function show(mediaTimeS) {
   const boxes = unplayable() ? [] : faces; // the server has drawn them in its copy
   overlay(at("clip-boxes"), boxes, {width: clip().videoWidth || 1, height: clip().videoHeight || 1});
   people.show(faces);
-  timeline.at(timeS, sentenceOf(faces));
+  timeline.at(timeS, sentenceOf(faces), {moving: !clip().paused});
 }
