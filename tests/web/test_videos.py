@@ -284,7 +284,7 @@ def test_a_disk_that_is_full_while_a_video_comes_in_is_told(
     make = tempfile.mkdtemp
 
     def make_full(**settings: Any) -> str:
-        folder = make(**settings)
+        folder: str = make(**settings)
         (Path(folder) / "source").symlink_to("/dev/full")
         return folder
 
