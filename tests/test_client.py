@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import http.client
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import av
@@ -81,9 +83,14 @@ def test_refusals_are_told_in_the_services_words(serve: MakeService, picture: by
 
 def test_what_cannot_be_asked_is_refused_here(serve: MakeService, tmp_path: Path) -> None:
     client = Client("http://127.0.0.1:9")
-    for address in ("127.0.0.1:8000", "ftp://here", "http://", ""):
+    long = f"http://{'a' * 70}"
+    for address in ("127.0.0.1:8000", "ftp://here", "http://", "", "http://127.0.0.1:80000", "http://[", long):
         with pytest.raises(InputError, match="no address of a service"):
             Client(address)
+    for token in (f"{TOKEN}\n", f" {TOKEN}", "grün"):
+        with pytest.raises(InputError, match="the token has a space") as refused:
+            Client("http://127.0.0.1:9", token)
+        assert token.strip() not in str(refused.value)
     with pytest.raises(InputError, match=r"missing\.jpg: cannot be read"):
         client.recognize([tmp_path / "missing.jpg"])
     with pytest.raises(InputError, match=r"missing\.mp4: cannot be read"):
@@ -113,30 +120,87 @@ def test_a_service_that_is_not_there_or_speaks_no_http_is_named() -> None:
 
 
 @pytest.fixture
-def busy_once() -> Iterator[int]:
-    """Return the port of a service that is busy at the first request."""
-    answers = [
-        b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-        b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: close\r\n\r\n{"pictures":[]}',
-    ]
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+def make_service() -> Iterator[Callable[..., str]]:
+    """Return a function that starts what gives such answers to the requests that come, and returns its address."""
+    with ExitStack() as stack:
 
-        def answer() -> None:
-            for text in answers:
-                asked, _ = listening.accept()
-                with asked:
-                    while b"--\r\n" not in asked.recv(10_000):
-                        pass
-                    asked.sendall(text)
+        def make(*answers: bytes) -> str:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
 
-        thread = threading.Thread(target=answer)
-        thread.start()
-        yield listening.getsockname()[1]
-        thread.join(10)
+            def answer() -> None:
+                for head_and_body in answers:
+                    asked, _ = listening.accept()
+                    with asked:
+                        told = b""
+                        while b"\r\n\r\n" not in told or (told.startswith(b"POST") and not told.endswith(b"--\r\n")):
+                            told += asked.recv(10_000)
+                        asked.sendall(head_and_body)
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            stack.callback(thread.join, 10)
+            return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+        yield make
 
 
-def test_a_busy_service_is_asked_again(busy_once: int) -> None:
-    assert Client(f"http://127.0.0.1:{busy_once}").recognize([b"x"]) == []
+def answer_of(body: bytes, *, status: str = "200 OK", length: int | None = None, more: str = "") -> bytes:
+    """Return an answer; length: that it states."""
+    stated = len(body) if length is None else length
+    return f"HTTP/1.1 {status}\r\nContent-Length: {stated}\r\nConnection: close\r\n{more}\r\n".encode() + body
+
+
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
+def test_a_busy_service_is_asked_again(make_service: Callable[..., str], status: str) -> None:
+    busy = answer_of(b"", status=status, more="Retry-After: 0\r\n")
+    assert Client(make_service(busy, answer_of(b'{"pictures":[]}'))).recognize([b"x"]) == []
+
+
+def test_a_service_that_ends_is_not_asked_again(make_service: Callable[..., str]) -> None:
+    with pytest.raises(ServiceError, match=r"\(503\)"):
+        Client(make_service(answer_of(b"", status="503 Service Unavailable"))).recognize([b"x"])
+
+
+@pytest.fixture
+def answers() -> list[bytes]:
+    """Return the answers to all requests of a video but for the copy and the last, which deletes it."""
+    job = b'{"id": "1", "state": "done", "progress": 1, "error": null}'
+    return [answer_of(text) for text in (job, job, b'{"frame": 0}\n', b"{}")]
+
+
+def test_half_a_copy_is_told_and_not_written(
+    make_service: Callable[..., str], answers: list[bytes], clip: Path, tmp_path: Path
+) -> None:
+    address = make_service(*answers, answer_of(bytes(500), length=1000), answer_of(b""))
+    copy = tmp_path / "copies" / "copy.mp4"
+    with pytest.raises(ServiceError, match="broke off after 500 of 1000 bytes"):
+        Client(address).video(clip, annotated=copy)
+    assert not copy.parent.exists()
+
+
+def test_a_service_that_falls_silent_in_the_middle_of_a_copy_is_named(
+    make_service: Callable[..., str], answers: list[bytes], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = http.client.HTTPResponse.read
+
+    def read(answer: http.client.HTTPResponse, *size: int) -> bytes:
+        if size:  # a piece of a copy
+            raise TimeoutError("timed out")
+        return whole(answer)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", read)
+    address = make_service(*answers, answer_of(bytes(500)), answer_of(b""))
+    with pytest.raises(ServiceError, match=r"the service cannot be reached \(timed out\)"):
+        Client(address).video(clip, annotated=tmp_path / "copy.mp4")
+    assert not (tmp_path / "copy.mp4").exists()
+
+
+def test_what_a_video_shows_is_returned_where_it_cannot_be_deleted(
+    make_service: Callable[..., str], answers: list[bytes], clip: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = make_service(*answers, answer_of(b"gone wrong", status="500 Internal Server Error"))
+    assert Client(address).video(clip).rows == [{"frame": 0}]
+    assert "clip.mp4: not deleted from the service, which does so itself later" in caplog.text
 
 
 def test_the_client_needs_the_standard_library_alone() -> None:

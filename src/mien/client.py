@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +20,8 @@ from mien.errors import InputError, ServiceError
 from mien.files import atomic_path, printable
 
 __all__ = ["Client", "VideoResult"]
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_S = 120.0
 POLL_S = 0.5
@@ -38,14 +42,14 @@ class Client:
     """Asks one service.  Each call opens a connection of its own, so that a client may be shared between threads."""
 
     def __init__(self, address: str, token: str | None = None, *, timeout_s: float = TIMEOUT_S) -> None:
-        """Ask the service at an address, such as http://127.0.0.1:8000.  InputError where it is none."""
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(
-                f"{printable(address)}: no address of a service; expected one such as http://127.0.0.1:8000"
-            )
-        self._connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._host, self._port, self._root = parts.hostname, parts.port, parts.path.rstrip("/")
+        """Ask the service at an address, such as http://127.0.0.1:8000.
+
+        Raises InputError where the address is none, or the token cannot be one.
+        """
+        scheme, self._host, self._port, self._root = _parts_of(address)
+        if token is not None and not re.fullmatch("[!-~]*", token):
+            raise InputError("the token has a space, a line break or a letter in it that no token has; give it alone")
+        self._connection = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._timeout_s = timeout_s
 
@@ -91,7 +95,10 @@ class Client:
             if annotated is not None:
                 self._fetch(f"{place}/annotated.mp4", Path(annotated))
         finally:
-            self.cancel(job_id)
+            try:
+                self.cancel(job_id)
+            except ServiceError as error:  # what came of the video, or why nothing did, matters more
+                log.warning("%s: not deleted from the service, which does so itself later (%s)", printable(path), error)
         return VideoResult(rows, summary, job["error"])
 
     def start_video(self, path: str | Path, *, every_s: float = 0.0, annotate: bool = False) -> str:
@@ -130,8 +137,9 @@ class Client:
         """Return the body of an answer; a request that is told to come again does, a few times."""
         for left in reversed(range(TRIES)):
             with self._answer(method, path, body() if body else None, headers or {}) as answer:
-                if answer.status == 429 and left:
-                    pause_s = _seconds(answer.getheader("Retry-After"))
+                retry_after = answer.getheader("Retry-After")
+                if left and (answer.status == 429 or (answer.status == 503 and retry_after)):
+                    pause_s = _seconds(retry_after)
                     answer.read()
                 else:
                     return self._checked(answer).read()
@@ -143,8 +151,20 @@ class Client:
         with self._answer("GET", path, None, {}) as answer, atomic_path(target) as temporary:
             self._checked(answer)
             with temporary.open("wb") as file:
-                while chunk := answer.read(CHUNK):
+                for chunk in self._chunks(answer):
                     file.write(chunk)
+
+    def _chunks(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+        """Yield the body of an answer in pieces; ServiceError where it ends before the length that it states."""
+        came, stated = 0, answer.getheader("Content-Length")
+        try:
+            while chunk := answer.read(CHUNK):
+                came += len(chunk)
+                yield chunk
+        except (OSError, http.client.HTTPException) as error:  # here, or it would seem to be the disk's
+            raise self._lost(error) from error
+        if stated is not None and came < int(stated):
+            raise ServiceError(f"{self._host}: the answer broke off after {came} of {stated} bytes; ask again")
 
     @contextmanager
     def _answer(
@@ -157,11 +177,16 @@ class Client:
                 connection.request(method, self._root + path, body, {**self._headers, **headers})
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            where = f"{self._host}:{connection.port}"
-            raise ServiceError(f"{where}: the service cannot be reached ({error or type(error).__name__}); is"
-                               " `mien serve` running there?") from error  # fmt: skip
+            raise self._lost(error) from error
         finally:
             connection.close()
+
+    def _lost(self, error: Exception) -> ServiceError:
+        """Return the error of a service that does not answer, or not to its end."""
+        return ServiceError(
+            f"{self._host}:{self._port}: the service cannot be reached ({error or type(error).__name__}); is"
+            " `mien serve` running there?"
+        )
 
     def _checked(self, answer: http.client.HTTPResponse) -> http.client.HTTPResponse:
         """Return an answer; ServiceError where it is a refusal."""
@@ -178,6 +203,20 @@ class Client:
 
 class _NotThereError(ServiceError):
     """What was asked for is not there, or no longer."""
+
+
+def _parts_of(address: str) -> tuple[str, str, int, str]:
+    """Return the scheme, host, port and path of a service's address; InputError where it is none."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")  # as it is to be looked up
+    except ValueError:  # a port or a host that no address has
+        host, port = "", None
+    if not host or parts.scheme not in ("http", "https"):
+        raise InputError(f"{printable(address)}: no address of a service; expected one such as http://127.0.0.1:8000")
+    default = http.client.HTTPS_PORT if parts.scheme == "https" else http.client.HTTP_PORT
+    return parts.scheme, host, default if port is None else port, parts.path.rstrip("/")
 
 
 def _place_of(job_id: str) -> str:
