@@ -16,6 +16,7 @@ import pytest
 from mien import video_run
 from mien.classify import Classifier
 from mien.errors import InputError, VideoError
+from mien.files import write_text
 from mien.media import read_image
 from mien.recognize import Recognizer
 from mien.sinks import Row
@@ -182,17 +183,18 @@ def test_what_was_lost_since_the_last_mark_is_an_input_error(
         make_run(annotate=True, resume=True)
     part.write_bytes(content)
     os.truncate(rows, rows.stat().st_size - 1)
-    for change in (lambda: None, rows.unlink):
-        change()
-        with pytest.raises(InputError, match=r"rows\.jsonl is shorter than it was.; leave --resume out"):
-            make_run(annotate=True, resume=True)
+    with pytest.raises(InputError, match=r"rows\.jsonl is shorter than it was.; leave --resume out"):
+        make_run(annotate=True, resume=True)
+    rows.unlink()
+    with pytest.raises(InputError, match=r"rows\.jsonl is shorter than it was.; leave --resume out"):
+        make_run(annotate=True, resume=True)
 
 
 def test_a_mark_comes_after_what_it_tells_of_is_on_the_disk(
     make_run: MakeRun, recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[object] = []
-    fsync, write_text = os.fsync, video_run.write_text
+    fsync = os.fsync
 
     def sync(descriptor: int) -> None:
         events.append(os.fstat(descriptor).st_ino)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import av
 import av.container
@@ -51,7 +51,7 @@ def sound_packets(source: str | Path, output: av.container.OutputContainer, end_
         return
     with container:
         stream = next(iter(container.streams.audio), None)
-        if stream is not None and stream.codec_context is None:
+        if stream is not None and cast("object", stream.codec_context) is None:  # whatever PyAV's types say
             _warn(source, 0.0, "FFmpeg cannot decode its kind here")
             stream = None
         packets = iter(()) if stream is None else _readable(container, stream, start_s, source)

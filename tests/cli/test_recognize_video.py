@@ -318,18 +318,17 @@ def stopped(command: list[str], signal_number: int, *, when: Callable[[], bool],
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals there")
+@pytest.mark.parametrize(("output", "kept"), [(["--format", "jsonl"], []), (["--out", "rows.csv"], [".rows.csv-run"])])
 def test_what_is_terminated_leaves_no_rows_behind_but_those_to_go_on_with(
-    quick: list[str], clip: Path, tmp_path: Path
+    quick: list[str], clip: Path, tmp_path: Path, output: list[str], kept: list[str]
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    for output, work in ((["--format", "jsonl"], scratch), (["--out", "rows.csv"], Path())):
-        stopped(
-            ["recognize", str(clip), *output, *quick], signal.SIGTERM, scratch=scratch,
-            when=lambda work=work: any(work.glob("*/0/run.json")),
-        )  # fmt: skip
+    work = Path() if kept else scratch
+    command = ["recognize", str(clip), *output, *quick]
+    stopped(command, signal.SIGTERM, when=lambda: any(work.glob("*/0/run.json")), scratch=scratch)
     assert left(scratch) == []
-    assert [path.name for path in Path().iterdir()] == [".rows.csv-run"]
+    assert [path.name for path in Path().iterdir()] == kept
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals there")
