@@ -1,4 +1,4 @@
-"""A place at which one process works at a time."""
+"""A place at which one process works at a time, others being sent away or made to wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from mien.errors import InputError
 from mien.files import make_folder
 
-__all__ = ["only_one"]
+__all__ = ["in_turn", "only_one"]
 
 
 @contextmanager
@@ -26,3 +26,8 @@ def only_one(lock_file: Path, *, busy: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def in_turn(folder: Path) -> FileLock:
+    """Return what holds the tables of a folder, which is made, while they are read and written anew; others wait."""
+    return FileLock(make_folder(folder) / ".mien.lock")

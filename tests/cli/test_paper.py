@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 RunMien = Callable[..., tuple[int, str, str]]
 MakeDataset = Callable[..., Path]
 
@@ -22,21 +23,34 @@ def test_a_page_is_written_from_what_there_is(
     page = (tmp_path / "page" / "index.html").read_text()
     assert "no picture with a face to show; --pictures names a folder of some" in page  # examples/ is not here
     assert "A quick look." not in page
-    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["results.csv"]
+    assert sorted(path.name for path in (tmp_path / "results").glob("[!.]*")) == ["results.csv"]
     code, _, _ = run_mien("paper", "--data", data, "--out", "quick", "--no-train", "--quick")
     assert code == 0
     assert "A quick look." in (tmp_path / "quick" / "index.html").read_text()
     assert (tmp_path / "quick" / "results" / "results.csv").is_file()
 
 
+def test_without_its_data_the_rest_of_the_page_is_written(
+    run_mien: RunMien, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run_mien("paper", "--data", "absent", "--natural", "away", "--pictures", EXAMPLES, "--out", "page")
+    assert code == 1
+    assert out.startswith("page/index.html, ")
+    natural = "away: no pictures with labels; --natural wants a folder with faces/ and labels.csv"
+    data, *others = err.splitlines()
+    assert data.startswith("absent")
+    assert others == [natural]
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert data in page
+    assert page.count(natural) == 2  # Table III, and what cropping is worth
+    for held in ("8,779,047", "Our Figure 7: astronaut.jpg", "0.7292", "337 of 396 right", "Named in sections I"):
+        assert held in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--data", "absent"], "absent"),
-        (
-            ["--data", "DATA", "--natural", "absent"],
-            "absent: no pictures with labels; --natural wants a folder with faces/ and labels.csv",
-        ),
         (["--data", "DATA", "--studies", "absent.toml"], "absent.toml: cannot be read"),
         (["--data", "DATA", "--results", "FILE"], "no folder"),
     ],

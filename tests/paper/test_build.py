@@ -72,6 +72,14 @@ def test_everything_is_trained_once_and_every_number_of_the_page_is_in_the_table
         monkeypatch.setattr(build, name, refuse)
     train_missing(reopened(context, studies), tmp_path / "elsewhere")
 
+    assert "The suggested network has " in page
+    assert re.search(r"ours is ahead of Lu et al\. \(reconstructed\) by [+-]\d+\.\d points \(p ", page)
+    lost = results / "results.csv"
+    kept_rows = [line for line in lost.read_text().splitlines() if not line.startswith("balance weighted loss")]
+    lost.write_text("\n".join(kept_rows) + "\n")
+    (run,) = context.studies.of("balance")["weighted loss"]
+    assert reopened(context, studies).row(run) is None, "what has no score is missing"
+
 
 def test_a_page_without_any_run_shows_what_is_missing(context: Context, tmp_path: Path) -> None:
     assert write_paper(context, tmp_path / "page") >= 6
@@ -85,7 +93,8 @@ def test_a_page_without_any_run_shows_what_is_missing(context: Context, tmp_path
 
 def test_a_run_that_fails_is_told_of_and_the_others_are_done(context: Context, studies: Path, tmp_path: Path) -> None:
     studies.write_text(studies.read_text().replace('model.name = "lu" }', 'model.name = "lu", model.widths = [8] }'))
-    context.studies = replace(read_studies(studies, data=context.data), search=None)
+    found = read_studies(studies, data=context.data)
+    context.studies = replace(found, runs=found.runs[1:3], ways=(), search=None)
     told = {}
     listener = Listener(on_failure=lambda name, why: told.update({name: why}))
     train_missing(context, tmp_path / "runs", device="cpu", listener=listener)
@@ -93,7 +102,7 @@ def test_a_run_that_fails_is_told_of_and_the_others_are_done(context: Context, s
     write_paper(context, tmp_path / "page")
     page = (tmp_path / "page" / "index.html").read_text()
     assert "Lu et al. (reconstructed) (model.widths: lu has no such setting)." in page
-    assert sum(row["study"] == "parts" for row in table(context.ledger.folder / "runs.csv")) == 4 - 1
+    assert [row["variant"] for row in table(context.ledger.folder / "runs.csv")] == ["as it is"]
 
 
 def test_two_processes_do_not_train_in_one_folder(context: Context, tmp_path: Path) -> None:
@@ -121,7 +130,7 @@ def test_a_run_goes_on_where_it_was_stopped(context: Context, tmp_path: Path) ->
 
 
 def test_a_page_is_made_of_what_is_left_of_the_tables(context: Context, studies: Path, tmp_path: Path) -> None:
-    context.studies = replace(context.studies, runs=context.studies.runs[:2], search=None)
+    context.studies = replace(context.studies, runs=context.studies.runs[:2], ways=(), search=None)
     train_missing(context, tmp_path / "runs", device="cpu")
     (context.ledger.folder / "predictions.csv").unlink()
     left = reopened(context, studies)

@@ -64,6 +64,27 @@ def test_trials_are_kept_by_search_data_and_strategy(tmp_path: Path) -> None:
     Ledger(tmp_path).add_trials([trial, replace(trial, trial="1")])
     assert [row.trial for row in Ledger(tmp_path).trials("search", "data", "grid")] == ["0", "1"]
     assert Ledger(tmp_path).trials("search", "data", "random") == []
+    Ledger(tmp_path).add_trials([replace(trial, val_accuracy="0.6")])  # another process made the same one
+    assert [row.val_accuracy for row in Ledger(tmp_path).trials("search", "data", "grid")] == ["0.6", "0.5"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("val_accuracy", "abc"), ("epochs", "many"), ("settings", "{"), ("settings", "[]")]
+)
+def test_a_trial_that_is_none_is_named(tmp_path: Path, column: str, value: str) -> None:
+    trial = TrialRow("search", "data", "grid", "0", "complete", "0.5", "4", "{}")
+    Ledger(tmp_path).add_trials([replace(trial, **{column: value})])
+    with pytest.raises(DataError, match=rf"searches\.csv: {column} of 'trial 0'"):
+        Ledger(tmp_path)
+
+
+def test_curves_without_what_is_drawn_of_them_are_named(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.add(RUN, log=LOG)
+    (log,) = (tmp_path / "curves").iterdir()
+    log.write_text("epoch,train_loss\n1,2\n")
+    with pytest.raises(DataError, match="it has no val_loss"):
+        ledger.curves(RUN)
 
 
 @pytest.mark.parametrize("text", ["study,variant\n", "a\x00b", '"', "study\n1,2\n"])

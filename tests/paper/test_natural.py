@@ -12,8 +12,8 @@ from mien.evaluate.report import read_results
 from mien.evaluate.score import SampleTable, Scores, score
 from mien.labels import FER2013
 from mien.paper.context import Context
-from mien.paper.natural import easy_claim, fear_claim, natural
-from mien.paper.page import Gap, Table
+from mien.paper.natural import _difference, easy_claim, fear_claim, natural
+from mien.paper.page import Gap, Table, Text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,26 +25,40 @@ def scores_of(*pairs: tuple[str, str]) -> Scores:
 
 
 def test_fear_is_taken_for_surprise_where_it_is() -> None:
-    surprised = scores_of(("fear", "surprise"), ("fear", "surprise"), ("fear", "sad"), ("fear", "fear"))
-    assert fear_claim({"x": surprised})[1:] == [
-        "13 of 38 as surprise, most often as surprise", "x: 2 of 4 as surprise, most often as surprise", "yes"
-    ]  # fmt: skip
-    assert fear_claim({"x": surprised, "y": scores_of(("fear", "sad"))})[3] == "in 1 of 2"
+    surprised = scores_of(*[("fear", "surprise")] * 20, ("fear", "sad"), *[("fear", "fear")] * 19)
+    _, papers, here, holds = fear_claim({"x": surprised})
+    assert papers == "13 of 38 (21.2 to 50.1) as surprise, 2 as neutral"
+    assert (here, holds) == ("x: 20 of 40 (35.2 to 64.8) as surprise, 1 as sad", "yes")
+    saddened = scores_of(*[("fear", "sad")] * 20, ("fear", "surprise"))
+    assert fear_claim({"x": saddened})[3] == "no"
+    assert fear_claim({"x": surprised, "y": saddened})[3] == "in 1 of 2"
 
 
-def test_a_tie_is_named_and_faces_that_are_all_right_say_nothing() -> None:
-    tied = fear_claim({"x": scores_of(("fear", "angry"), ("fear", "surprise"))})
-    assert tied[2:] == ["x: 1 of 2 as surprise, most often as angry or surprise", "yes"]
-    right = fear_claim({"x": scores_of(("fear", "fear"))})
-    assert right[2:] == ["x: 0 of 1 as surprise, most often as nothing else", "-"]
+def test_few_faces_do_not_tell_what_fear_is_taken_for() -> None:
+    few = scores_of(("fear", "surprise"), ("fear", "surprise"), ("fear", "sad"), ("fear", "fear"))
+    right = scores_of(("fear", "fear"))
+    for scores in (few, right):
+        assert fear_claim({"x": scores})[3] == "cannot be told"
+    many = scores_of(*[("fear", "sad")] * 20)
+    assert fear_claim({"x": few, "y": many})[3] == "no (1 cannot tell)"
     assert fear_claim({})[2:] == ["-", "-"]
 
 
 def test_the_easiest_three_are_compared() -> None:
-    easy = scores_of(*((label, label) for label in ("happy", "neutral", "surprise")), ("sad", "fear"))
-    assert easy_claim({"x": easy})[3] == "yes"
-    hard = scores_of(("happy", "sad"), ("neutral", "neutral"), ("surprise", "surprise"), ("sad", "sad"))
-    assert easy_claim({"x": hard})[3] == "no"
+    three = [(label, label) for label in ("happy", "neutral", "surprise") for _ in range(20)]
+    assert easy_claim({"x": scores_of(*three, *[("sad", "fear")] * 20)})[3] == "yes"
+    assert easy_claim({"x": scores_of(*three[20:], *[("happy", "sad")] * 20, *[("sad", "sad")] * 20)})[3] == "no"
+    assert easy_claim({"x": scores_of(*three, ("sad", "sad"))})[3] == "cannot be told"
+
+
+def test_equal_classes_are_compared_by_themselves() -> None:
+    ours = scores_of(*[("happy", "happy")] * 70, *[("happy", "sad")] * 71, *[("fear", "fear")] * 2)
+    told = _difference({"x": ours}, 396)
+    assert isinstance(told, Text)
+    assert "angry 0 for 37, disgust 0 for 22, fear 2 for 38" in told.text
+    assert "Of the 141 faces of the others" in told.text
+    assert "the paper 134, 95.04%" in told.text
+    assert "x 70, 49.65%" in told.text
 
 
 def test_table_3_counts_natural_faces_and_those_that_are_not_found(context: Context, tmp_path: Path) -> None:
@@ -58,7 +72,7 @@ def test_table_3_counts_natural_faces_and_those_that_are_not_found(context: Cont
     assert "337 of 396 right, 85.10%" in tables[0].caption
     assert "mien: 1 of 2 natural faces right, 50.00%" in tables[1].caption
     assert "in 1 of them no face was found" in tables[1].caption
-    assert list(tables[1].rows[FER2013.index("happy")]) == ["happy (1)", *"00010000", "100.00%"]
+    assert list(tables[1].rows[FER2013.index("happy")]) == ["happy (1)", *"00010000", "100.00% (20.7 to 100.0)"]
     measured = [row for row in read_results(context.ledger.results) if row["data"] == "natural"]
     assert [(row["model"], row["correct"], row["missed"]) for row in measured] == [
         ("mien", "1", "1"), ("paper-cnn", "1", "1")

@@ -60,7 +60,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
     try:
         try:
-            app()
+            app(prog_name="mien")  # whatever the name of the file that was started
         finally:
             sys.stdout.flush()  # where the disk is full or the reader has gone, it shows here at the latest
     except MienError as error:

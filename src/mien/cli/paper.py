@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from mien.cli.console import err, out, progress_bar
-from mien.errors import InputError
 
 __all__ = ["paper"]
 
@@ -40,23 +39,28 @@ def paper(
     The folder gets index.html, which holds all it shows, and each figure as figures/NAME.svg and .png.  What was
     measured before stands in the results and is not computed again.  What is missing is trained first, for many hours
     on a processor; stopped with Ctrl-C, the page is written with gaps, and the same command goes on.  --quick trains on
-    a small sample, and its page is marked so.
+    a small sample, and its page is marked so.  Exit code 1: some of it could not be read or trained, the rest is done.
     """
     from mien.data.prepare import is_labelled_faces
     from mien.files import check_folder
     from mien.media import find_images
     from mien.paper.build import Listener, open_context, train_missing, write_paper
+    from mien.paper.context import NATURAL
 
     check_folder(out_dir)
     kept = results or (out_dir / "results" if quick else Path("results"))
     check_folder(kept)
-    if natural is not None and not is_labelled_faces(natural):
-        raise InputError(f"{natural}: no pictures with labels; --natural wants a folder with faces/ and labels.csv")
     shown = sorted(find_images(pictures)) if pictures.is_dir() else []
     work = runs or Path(".runs/paper-quick" if quick else ".runs/paper")
     context = open_context(
         data, natural, shown, results=kept, studies=studies, sample=work / "sample" if quick else None
     )
+    if natural is not None and not is_labelled_faces(natural):
+        context.failed[NATURAL] = (
+            f"{natural}: no pictures with labels; --natural wants a folder with faces/ and labels.csv"
+        )
+    for why in context.failed.values():
+        err.print(why, markup=False)
     with progress_bar("paper", unit="steps") as advance:
         listener = Listener(
             on_progress=lambda text, done, total: advance(done, total, text),
@@ -67,7 +71,7 @@ def paper(
                 train_missing(context, work, device=device, listener=listener)
             except KeyboardInterrupt:
                 err.print("stopped; the same command goes on with what is missing", markup=False)
-        gaps = write_paper(context, out_dir, quick=quick, listener=listener)
+        gaps = write_paper(context, out_dir, listener=listener)
     if not pictures.is_dir():
         err.print(f"{pictures}: no such folder: no faces are shown; --pictures names another", markup=False)
     told = f", {gaps} gaps" if gaps > 1 else ", 1 gap" if gaps else ""

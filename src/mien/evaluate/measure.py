@@ -90,13 +90,17 @@ def hardware() -> str:
 
 
 def commit() -> str:
-    """Return the commit of mien's own repository, with + where it has changed since; empty for an installed copy."""
+    """Return the commit of mien's own repository, with + where its code has changed since; empty for other copies."""
     here = Path(__file__)
-    in_repository = ["git", "ls-files", "--error-unmatch", here.name]
-    describe = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=here.parent)
+        return told.stdout.strip()
+
     try:
-        subprocess.run(in_repository, capture_output=True, check=True, cwd=here.parent)
-        told = subprocess.run(describe, capture_output=True, text=True, check=True, cwd=here.parent)
+        git("ls-files", "--error-unmatch", here.name)
+        changed = git("status", "--porcelain", "--", ":/src")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return told.stdout.strip()

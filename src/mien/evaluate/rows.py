@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mien.errors import DataError
 from mien.files import write_text
+from mien.locks import in_turn
 
 __all__ = ["Layout", "add_rows", "read_rows", "score_text"]
 
@@ -50,15 +51,16 @@ def read_rows(path: str | Path, layout: Layout) -> list[dict[str, str]]:
 
 
 def add_rows(path: str | Path, layout: Layout, added: Iterable[dict[str, str]]) -> None:
-    """Add rows to a table; one of the same measurement is replaced in its place.
+    """Add rows to a table; one of the same measurement is replaced in its place.  Processes do so one after the other.
 
     Raises DataError where the file is there and is not such a table.
     """
-    rows = {tuple(row[name] for name in layout.key): row for row in read_rows(path, layout)}
-    for row in added:
-        rows[tuple(row[name] for name in layout.key)] = row
-    text = io.StringIO()
-    writer = csv.DictWriter(text, layout.columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows.values())
-    write_text(path, text.getvalue())
+    with in_turn(Path(path).parent):
+        rows = {tuple(row[name] for name in layout.key): row for row in read_rows(path, layout)}
+        for row in added:
+            rows[tuple(row[name] for name in layout.key)] = row
+        text = io.StringIO()
+        writer = csv.DictWriter(text, layout.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows.values())
+        write_text(path, text.getvalue())

@@ -21,7 +21,7 @@ from mien.preprocess import enhance
 from mien.spec import CropSpec
 from mien.types import BoolArray, FloatArray, ImageArray, IntArray
 
-__all__ = ["SampleTable", "Scores", "predict_split", "score", "write_samples"]
+__all__ = ["SEEN_BEFORE", "SampleTable", "Scores", "predict_split", "score", "write_samples"]
 
 PREDICT_AT_ONCE = 512
 SEEN_BEFORE = {"train": (), "val": ("train",), "test": ("train", "val")}  # whose twins tell less than new faces

@@ -12,9 +12,11 @@ from scipy.stats import t as student_t
 
 from mien.errors import MienError
 from mien.labels import FERPLUS
-from mien.paper.context import Context, percent, share
+from mien.metrics import mcnemar
+from mien.paper.context import Context, interval, share
 from mien.paper.page import Block, Gap, Picture, Section, Table, Text
 from mien.paper.studies import Run
+from mien.types import BoolArray
 
 __all__ = ["parts", "variation"]
 
@@ -25,7 +27,8 @@ def parts(context: Context) -> Section:
     epochs = next((own[0].recipe.optimiser.epochs for own in runs.values()), 0)
     blocks: list[Block] = [
         Text(
-            f"One thing at a time is changed in the suggested network's recipe. One run is {epochs} epochs; accuracy "
+            "One thing at a time is changed in the suggested network's recipe, and what goes with it where the name "
+            f"says so. One run is {epochs} epochs; accuracy "
             "is on validation without pictures that stand in train. Gains are against the first line, seed by seed; "
             "the validation set is the same for all, with a standard error of "
             "its own, so that small gains may be chance."
@@ -117,17 +120,38 @@ def _draw(found: dict[str, list[float]]) -> Figure:
 def _cropping(context: Context) -> Block:
     """Return what finding and cropping the face is worth on natural pictures."""
     try:
-        rows = [
-            [model, *(percent(context.measure_natural(model, detector=how).subsets["all"]) for how in ("none", "dlib"))]
-            for model in ("mien", "paper-cnn")
-        ]
+        rows = []
+        for model in ("mien", "paper-cnn"):
+            whole, cut = (context.measure_natural(model, detector=how).table for how in ("none", "dlib"))
+            found = cut.predicted < len(cut.labels)
+            right = {"whole": whole.predicted == whole.actual, "cut": cut.predicted == cut.actual}
+            rows.append([
+                model, _rate(right["whole"]), _rate(right["cut"]), str(int((~found).sum())),
+                _rate(right["whole"][found]), _rate(right["cut"][found]),
+                f"{mcnemar(right['whole'][found], right['cut'][found]):.2f}",
+            ])  # fmt: skip
     except MienError as error:
         return Gap(f"cropping on natural pictures: {error}.")
     return Table(
-        "Cropping at recognition time: natural pictures taken as they are, and with the face found and cut out.",
-        ["model", "whole picture", "face cut out"],
+        "Cropping at recognition time: natural pictures taken as they are, and with the face found and cut out. A face "
+        "that is not found counts as an error; p is McNemar's on those that are. Each picture holds one face in its "
+        "middle, so that it is a crop already, if a wide one: of whole photographs nothing is known by this.",
+        [
+            "model",
+            "whole picture",
+            "face cut out",
+            "not found",
+            "whole, of those found",
+            "cut out, of those found",
+            "p",
+        ],
         rows,
     )
+
+
+def _rate(right: BoolArray) -> str:
+    """Return the share of right ones with its interval."""
+    return f"{share(float(right.mean()))} {interval(int(right.sum()), len(right))}" if len(right) else "-"
 
 
 def _imbalance(context: Context) -> str:

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mien.data.manifest import SPLITS, read
-from mien.errors import MienError
+import numpy as np
+
+from mien.data.manifest import SPLITS, Dataset, Manifest, read
+from mien.errors import DataError, MienError
 from mien.evaluate.measure import commit, hardware
 from mien.evaluate.score import Progress
 from mien.files import check_folder
 from mien.paper.ablation import parts, variation
 from mien.paper.comparison import networks
-from mien.paper.context import Context
+from mien.paper.context import DATA, Context
 from mien.paper.later import later
 from mien.paper.ledger import Ledger
 from mien.paper.natural import natural
@@ -25,6 +27,7 @@ from mien.paper.runs import locked, traditional_identity, train_run, train_tradi
 from mien.paper.sample import write_sample
 from mien.paper.searches import run_search, search_identity, searches
 from mien.paper.studies import read_studies
+from mien.spec import CropSpec
 from mien.train.search_study import STRATEGIES
 
 __all__ = ["Listener", "open_context", "train_missing", "write_paper"]
@@ -68,11 +71,17 @@ def open_context(
 
     sample: where a sample of the data goes, in the folder of runs, for a quick look at the page; left out: the page is
     made of all of it.
-    Raises DataError or RecipeError where data, results or studies cannot be read, OutputError where the sample cannot
-    be written.
+    Where the data cannot be read, `failed` says why, and what is made of them will be gaps.
+    Raises DataError or RecipeError where results or studies cannot be read, OutputError where the sample cannot be
+    written.
     """
-    dataset, ledger = read(data), Ledger(results)
-    if sample is not None:
+    ledger, failed = Ledger(results), {}
+    try:
+        dataset = read(data)
+    except DataError as error:
+        failed[DATA] = str(error)
+        dataset = _no_dataset()
+    if sample is not None and not failed:
         with locked(Path(sample).parent):  # nobody trains on it meanwhile
             data = write_sample(dataset, Path(sample), faces=read_studies(studies, data=data).faces)
         dataset = read(data)
@@ -83,7 +92,18 @@ def open_context(
         pictures=list(pictures),
         studies=read_studies(studies, data=data, quick=sample is not None),
         ledger=ledger,
+        is_sample=sample is not None,
+        failed=failed,
     )
+
+
+def _no_dataset() -> Dataset:
+    """Return a dataset of nothing."""
+    none, crop = np.zeros(0, np.int64), CropSpec()
+    manifest = Manifest(
+        crop=crop, source=[], person=[], label=none, votes=None, split=none, licence=[], missed=none.astype(np.bool_)
+    )
+    return Dataset(manifest, np.zeros((0, *crop.shape), np.uint8))
 
 
 def train_missing(
@@ -95,6 +115,8 @@ def train_missing(
     Raises InputError where another process trains in the folder.
     """
     folder, listener = Path(folder), listener or Listener()
+    if DATA in context.failed:
+        return
     with locked(folder):
         for name, train in _missing(context, folder, device, listener):
             try:
@@ -112,7 +134,7 @@ def _missing(
     """Yield each thing that is still missing by then: its name, and what trains it."""
     ledger, sha256 = context.ledger, context.dataset.manifest.sha256
     for way in context.studies.ways:
-        if ledger.find(traditional_identity(way), sha256) is None:
+        if context.find(traditional_identity(way)) is None:
             yield way, partial(train_traditional, way, context.data, ledger, on_progress=listener.of(way))
     for run in context.studies.runs:
         if context.row(run) is None:
@@ -128,7 +150,7 @@ def _missing(
             )  # fmt: skip
 
 
-def write_paper(context: Context, out: str | Path, *, quick: bool = False, listener: Listener | None = None) -> int:
+def write_paper(context: Context, out: str | Path, *, listener: Listener | None = None) -> int:
     """Write the page, index.html and figures/, into a folder, and return how many gaps it has.
 
     A section that cannot be made is a gap that says why.  OutputError where the folder cannot be written.
@@ -146,12 +168,13 @@ def write_paper(context: Context, out: str | Path, *, quick: bool = False, liste
     manifest = context.dataset.manifest
     made = datetime.datetime.now(datetime.UTC).date().isoformat()
     splits = ", ".join(f"{split} {len(manifest.rows_in(split)):,}" for split in SPLITS)
+    read_in = f"{context.data.resolve().name}, {len(manifest.label):,} faces ({splits})"
     facts = [
-        f"Data: {context.data.resolve().name}, {len(manifest.label):,} faces ({splits}).",
+        f"Data: {context.failed.get(DATA) or read_in}.",
         "Rows of tables with a coloured ground are the paper's, as printed; all else was measured by mien.",
         f"Every score of ours stands in {context.ledger.folder.name}/: results.csv the scores, runs.csv the networks "
         "that were trained, searches.csv the trials.",
         f"Made on {made}, {hardware()}, commit {commit() or 'unknown'}.",
     ]
-    write_page(sections, out, title="The paper, measured again", facts=facts, quick=quick)
+    write_page(sections, out, title="The paper, measured again", facts=facts, quick=context.is_sample)
     return sum(isinstance(block, Gap) for section in sections for block in section.blocks)

@@ -15,6 +15,7 @@ from mien.types import IntArray
 __all__ = [
     "FER2013_COUNTS",
     "NATURAL_CONFUSION",
+    "NATURAL_RATES",
     "TABLE_1",
     "TABLE_2",
     "PaperLayer",
@@ -89,3 +90,6 @@ NATURAL_CONFUSION: IntArray = np.array(
     ],
     dtype=np.int64,
 )
+
+#: Table III's last column as printed.
+NATURAL_RATES = ("89.19%", "45.45%", "57.89%", "95.04%", "66.66%", "90.70%", "92.94%")

@@ -5,19 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from mien.classify import Classifier
+from mien.data.audit import has_twin
 from mien.data.manifest import Dataset
 from mien.data.prepare import gather
 from mien.errors import InputError
 from mien.evaluate.measure import record, score_subsets, sha256_of_dataset
-from mien.evaluate.score import Progress, SampleTable, Scores, predict_split
+from mien.evaluate.score import SEEN_BEFORE, Progress, SampleTable, Scores, predict_split
 from mien.faces.detect import make_detector
 from mien.files import sha256_of
+from mien.metrics import wilson_interval
 from mien.paper.ledger import Ledger, RunRow
 from mien.paper.studies import Run, Studies, identity
+from mien.types import BoolArray
 from mien.weights import catalogue
 
-__all__ = ["Context", "Measured", "percent", "share"]
+__all__ = ["DATA", "NATURAL", "Context", "Measured", "interval", "percent", "share"]
+
+DATA, NATURAL = "the dataset", "the natural pictures"  # in Context.failed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,14 +45,27 @@ class Context:
     pictures: list[Path]  # whose faces are shown
     studies: Studies
     ledger: Ledger
+    is_sample: bool = False  # the dataset is a sample, for a quick look
     on_progress: Progress | None = None
-    failed: dict[str, str] = field(default_factory=dict)  # a run's name to why it could not be trained
+    failed: dict[str, str] = field(default_factory=dict)  # what could not be read or trained, by name, and why
     _gathered: dict[str, Dataset] = field(default_factory=dict)  # natural, by detector
     _measured: dict[tuple[str, str, str], Measured] = field(default_factory=dict)  # by model, split and detector
 
     def row(self, run: Run) -> RunRow | None:
         """Return what the ledger has of a run; None where it was not trained yet."""
-        return self.ledger.find(identity(run.recipe), self.dataset.manifest.sha256)
+        return self.find(identity(run.recipe))
+
+    def find(self, sha256: str) -> RunRow | None:
+        """Return what the ledger has of what is identified so, on this dataset; None where it was not measured yet."""
+        row = self.ledger.find(sha256, self.dataset.manifest.sha256)
+        return row if row and self.ledger.score(row, "val") else None
+
+    def is_unseen(self, split: str) -> BoolArray:
+        """Return which samples (N,) of a split stand in none that training or choosing saw."""
+        rows = self.dataset.manifest.rows_in(split)
+        seen = [has_twin(self.dataset, rows, earlier) for earlier in SEEN_BEFORE[split]]
+        unseen: BoolArray = ~np.any([np.zeros(len(rows), np.bool_), *seen], axis=0)
+        return unseen
 
     def scores(self, runs: list[Run]) -> dict[Run, dict[str, str]]:
         """Return the rows of results.csv on validation, unseen, of those of some runs that were trained."""
@@ -55,7 +75,9 @@ class Context:
     def missing(self, runs: list[Run]) -> str:
         """Return which of some runs are missing, and why; empty where none is."""
         absent = [run for run in runs if self.row(run) is None]
-        reasons = sorted({self.failed[run.recipe.name] for run in absent if run.recipe.name in self.failed})
+        reasons = sorted(
+            {self.failed[name] for run in absent for name in (run.recipe.name, DATA) if name in self.failed}
+        )
         if not absent:
             return ""
         return f"{len(absent)} of {len(runs)} runs were not trained" + (f" ({'; '.join(reasons)})" if reasons else "")
@@ -88,8 +110,10 @@ class Context:
 
     def measure_natural(self, model: str, *, detector: str = "dlib") -> Measured:
         """Return what a shipped model says of the natural faces; InputError where none were named."""
-        if self.natural is None:
-            raise InputError("no natural faces; --natural names a folder with faces/ and labels.csv")
+        if self.natural is None or NATURAL in self.failed:
+            raise InputError(
+                self.failed.get(NATURAL, "no natural faces; --natural names a folder with faces/ and labels.csv")
+            )
         if detector not in self._gathered:
             crop = Classifier.load(model).spec.crop
             gathered = gather(
@@ -118,6 +142,12 @@ class Context:
             )  # fmt: skip
         self._measured[key] = Measured(table, subsets)
         return self._measured[key]
+
+
+def interval(correct: int, total: int) -> str:
+    """Return the 95% interval of a share as text."""
+    low, high = wilson_interval(correct, total)
+    return f"({100 * low:.1f} to {100 * high:.1f})"
 
 
 def share(value: float) -> str:

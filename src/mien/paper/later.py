@@ -15,9 +15,9 @@ __all__ = ["later"]
 #: What is planned, where mien has it, why not or what came of it.
 PLANS = (
     ("several databases at once", "data.manifests of a recipe joins any number",
-     "FER2013 is the one that may be used here; no second one with a licence that allows it was found"),
-    ("transfer from larger databases", "no",
-     "weights that were learned from other pictures would make the comparison with the paper another one"),
+     "not measured: no second one with a licence that allows it was found"),
+    ("transfer from larger databases", "fine-tuning of any of mien's models (model.start, recipes/finetune.toml)",
+     "not measured: weights learned from other pictures would make the comparison with the paper another one"),
     ("attention", "squeeze-and-excitation in resnet (model.attention)", "on validation: {}; without it: {}"),
     ("transformers", "vit", "on validation: {}"),
     ("discriminative losses", "ArcFace's margin (model.cosine, optimiser.margin)", "on validation: {}"),
@@ -43,7 +43,7 @@ def later(context: Context) -> Section:
             context.accuracy("networks", variant) for variant in ("ResNet-like with attention", "ResNet-like")
         ],
         "transformers": [context.accuracy("networks", "vision transformer (AdamW, 1e-3)")],
-        "discriminative losses": [context.accuracy("parts", "loss: ArcFace's margin")],
+        "discriminative losses": [context.accuracy("parts", "loss: ArcFace's margin, and its last layer")],
         "mixed expressions": [_mixed(context)],
     }
     rows = [[plan, where, why.format(*measured.get(plan, []))] for plan, where, why in PLANS]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from filelock import FileLock
 
 from mien.errors import DataError, InputError
 from mien.evaluate.report import read_results
 from mien.evaluate.score import Scores
-from mien.files import make_folder, printable, write_text
+from mien.files import printable, write_text
+from mien.locks import in_turn
 from mien.train.curves import Row, write_log
 from mien.types import IntArray
 
@@ -23,6 +25,8 @@ __all__ = ["Ledger", "RunRow", "TrialRow"]
 
 _PREDICTIONS = ["model_sha256", "manifest_sha256", "split", "predicted"]
 NOT_FOUND = "-"  # in predictions.csv: no face, no prediction
+NUMBERS = {"epochs", "best_epoch", "parameters", "multiplications", "ms_a_face", "train_s", "val_accuracy"}
+DRAWN = ("epoch", "train_loss", "val_loss", "val_accuracy")  # of a run's log
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +59,12 @@ class TrialRow:
     strategy: str
     trial: str
     state: str  # complete, pruned or fail
-    val_accuracy: str  # of the best epoch; empty where the trial did not come to its end
+    val_accuracy: str  # of the best epoch, of a pruned trial of its last one; empty where none came to its end
     epochs: str  # that it trained
     settings: str  # JSON
+
+
+Kept = TypeVar("Kept", RunRow, TrialRow)
 
 
 class Ledger:
@@ -73,7 +80,7 @@ class Ledger:
     def _read(self) -> None:
         """Read the tables that are kept here."""
         self._runs = [_checked(RunRow(**row)) for row in _read(self.folder / "runs.csv", _columns(RunRow))]
-        self._trials = [TrialRow(**row) for row in _read(self.folder / "searches.csv", _columns(TrialRow))]
+        self._trials = [_checked(TrialRow(**row)) for row in _read(self.folder / "searches.csv", _columns(TrialRow))]
         self._predictions = {
             (row["model_sha256"], row["manifest_sha256"], row["split"]): row["predicted"]
             for row in _read(self.folder / "predictions.csv", _PREDICTIONS)
@@ -134,7 +141,10 @@ class Ledger:
             return []
         try:
             with path.open(newline="", encoding="utf-8") as file:
-                return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+                rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            if missing := [name for name in DRAWN for row in rows if name not in row]:
+                raise ValueError(f"it has no {missing[0]}")
+            return rows
         except (ValueError, TypeError, csv.Error) as error:
             raise DataError(f"{printable(path)}: is no run's log ({error}); take it away") from error
 
@@ -175,16 +185,17 @@ class Ledger:
         return [row for row in self._trials if (row.search_sha256, row.manifest_sha256, row.strategy) == asked]
 
     def add_trials(self, trials: Sequence[TrialRow]) -> None:
-        """Write down a search's trials."""
+        """Write down a search's trials; one of the same number of the same search is replaced."""
         with self._updating():
-            self._trials += trials
+            known = {(row.search_sha256, row.manifest_sha256, row.strategy, row.trial): row for row in self._trials}
+            known |= {(row.search_sha256, row.manifest_sha256, row.strategy, row.trial): row for row in trials}
+            self._trials = list(known.values())
             _write(self.folder / "searches.csv", _columns(TrialRow), [asdict(row) for row in self._trials])
 
     @contextmanager
     def _updating(self) -> Iterator[None]:
         """Hold the tables, as they are now, against other processes that write them."""
-        make_folder(self.folder)
-        with FileLock(self.folder / ".lock"):
+        with in_turn(self.folder):
             self._read()
             yield
 
@@ -193,15 +204,23 @@ class Ledger:
         return self.folder / "curves" / f"{run.recipe_sha256[:12]}-{run.manifest_sha256[:12]}.csv"
 
 
-def _checked(row: RunRow) -> RunRow:
-    """Return a row whose numbers are numbers; DataError where one is not."""
-    for name in ("epochs", "best_epoch", "parameters", "multiplications", "ms_a_face", "train_s"):
+def _checked(row: Kept) -> Kept:
+    """Return a row whose numbers are numbers and whose settings are such; DataError where they are not."""
+    table, of = ("runs.csv", row.variant) if isinstance(row, RunRow) else ("searches.csv", f"trial {row.trial}")
+    for name in NUMBERS & {field.name for field in fields(row)}:
         value = getattr(row, name)
         try:
             if value:
                 float(value)
         except ValueError:
-            raise DataError(f"runs.csv: {name} of {row.variant!r} is {value!r}; expected a number") from None
+            raise DataError(f"{table}: {name} of {of!r} is {value!r}; expected a number") from None
+    if isinstance(row, TrialRow):
+        try:
+            settings = json.loads(row.settings)
+        except ValueError:
+            settings = None
+        if not isinstance(settings, dict):
+            raise DataError(f"{table}: settings of {of!r} are {row.settings!r}; expected a JSON object")
     return row
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
@@ -30,6 +31,7 @@ from mien.paper.ledger import Ledger, RunRow
 from mien.paper.studies import Run, identity
 from mien.paper.traditional import REVISION, features_of, fit_classifier
 from mien.train.dataset import in_folds
+from mien.train.devices import find_device
 from mien.train.export import export
 from mien.train.fit import fit
 from mien.types import FloatArray, ImageArray
@@ -84,13 +86,19 @@ def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_progres
         manifest_sha256=dataset.manifest.sha256, model_sha256=sha256, epochs=str(result.epochs),
         best_epoch=str(result.best_epoch), parameters=str(cost.parameters), multiplications=str(cost.multiplications),
         ms_a_face=f"{ms_a_face(model):.3g}", train_s=f"{sum(line['seconds'] for line in log):.0f}",
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(), hardware=hardware(), commit=commit(),
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(), hardware=_trained_with(device), commit=commit(),
     )  # fmt: skip
     of_networks = run.study == "networks"
     ledger.add(row, log=log if of_networks else (), predicted=predicted if of_networks else None)
     for weights in (*place.glob("*.pt"), model):
         weights.unlink()
     return row
+
+
+def _trained_with(device: str) -> str:
+    """Return what a device is: a GPU's name, or this machine's cores."""
+    found = find_device(device)
+    return torch.cuda.get_device_name(found) if found.type == "cuda" else hardware()
 
 
 def folder_mark(sha256: str, manifest_sha256: str) -> str:

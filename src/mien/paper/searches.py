@@ -85,14 +85,15 @@ def searches(context: Context) -> Section:
     blocks: list[Block] = [
         Text(
             f"The paper names four ways and reports none. Each was given {budget} epochs of training, in trials of "
-            f"at most {plan.recipe.optimiser.epochs}, over {', '.join(plan.space)}; a trial's worth is its best "
-            "validation accuracy. With so few trials, one draw may decide between them: what the figure compares "
-            "is how they spend a budget. Random, hyperband and bayesian begin with the same draws."
+            f"at most {plan.recipe.optimiser.epochs}, over {', '.join(plan.space)}; a trial that came to its end is "
+            "worth its best validation accuracy. With so few trials, one draw may decide between them: what the figure "
+            "compares is how they spend a budget. Random, hyperband and bayesian begin with the same draws, and a grid "
+            "ends where its points do."
         )
     ]  # fmt: skip
     rows, lines = [], {}
     for strategy, trials in found.items():
-        values = [float(trial.val_accuracy or 0) for trial in trials]
+        values = [float(trial.val_accuracy or 0) * (trial.state == "complete") for trial in trials]
         if any(values):
             best = trials[max(range(len(trials)), key=values.__getitem__)]
             epochs = list(accumulate(int(trial.epochs or 0) for trial in trials))

@@ -17,7 +17,7 @@ from sklearn.svm import LinearSVC
 
 from mien.types import FloatArray, ImageArray, IntArray
 
-__all__ = ["FEATURES", "REVISION", "features_of", "fit_classifier"]
+__all__ = ["COMPONENTS", "FEATURES", "LANDMARKS", "REVISION", "features_of", "fit_classifier"]
 
 REVISION = 1  # of what is computed here: another one is another measurement
 
