@@ -60,8 +60,8 @@ def networks(context: Context) -> Section:
                 "paper's introduction. Accuracies with their 95% intervals; unseen: without pictures that stand in "
                 "train or validation as well; p: McNemar's test of these trained networks against the suggested one on "
                 "the unseen pictures of test, not corrected for several comparisons. Milliseconds are on one core, "
-                "with the mirror image where it is read; they and the minutes were taken when each was trained, at "
-                "times with other work beside it. Parameters: of convolutions and full connections, of the ways of the "
+                "with the mirror image where it is read; minutes were taken when each was trained, at times with other "
+                "work beside it. Parameters: of convolutions and full connections, of the ways of the "
                 "introduction all numbers that were fitted; multiplications without attention's own products.",
                 ["network", "epochs (best)", "validation, unseen", "test", "test, unseen", "parameters",
                  "multiplications", "ms a face", "training, minutes", "p"],
@@ -193,7 +193,7 @@ def _difference(context: Context, measured: dict[str, RunRow], suggested: str, p
             f"{suggested.capitalize()} has {percent(test)} on test: the paper's {share(claimed)} lies {where} that "
             f"interval. The paper has its network ahead of the others by "
             f"{_listed(_points(claimed - row.test_accuracy) for row in TABLE_2[:-1])}; on pictures that are new, ours "
-            f"is ahead of " + _listed(
+            f"differs from " + _listed(
                 f"{name} by {_points(accuracy[suggested]['unseen'] - accuracy[name]['unseen'])} (p {_p(p[name])})"
                 for name in accuracy if name in p
             ) + "."

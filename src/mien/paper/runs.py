@@ -10,12 +10,12 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
 from mien.classify import Classifier
@@ -29,14 +29,14 @@ from mien.locks import only_one
 from mien.paper.cost import cost_of
 from mien.paper.ledger import Ledger, RunRow
 from mien.paper.studies import Run, identity
-from mien.paper.traditional import REVISION, features_of, fit_classifier
+from mien.paper.traditional import REVISION, features_of, fit_classifier, shares_of
 from mien.train.dataset import in_folds
 from mien.train.devices import find_device
 from mien.train.export import export
 from mien.train.fit import fit
 from mien.types import FloatArray, ImageArray
 
-__all__ = ["folder_mark", "locked", "ms_a_face", "traditional_identity", "train_run", "train_traditional"]
+__all__ = ["folder_mark", "locked", "ms_a_face", "ms_of", "traditional_identity", "train_run", "train_traditional"]
 
 FACES, AT_ONCE, ROUNDS = 256, 32, 5  # of the measurement of speed
 #: What scikit-learn's steps learn, by their attributes.
@@ -132,12 +132,7 @@ def train_traditional(way: str, data: str | Path, ledger: Ledger, *, on_progress
     chosen = fit_classifier(features["train"], labels["train"], features["val"], labels["val"], seed=0)
     train_s = time.perf_counter() - begun
 
-    def predict(crops: ImageArray) -> FloatArray:
-        margins = np.full((len(crops), len(FER2013)), -np.inf)
-        margins[:, chosen.classes_] = chosen.decision_function(features_of(way, crops))
-        shares: FloatArray = softmax(margins, axis=1).astype(np.float32)
-        return shares
-
+    predict = partial(shares_of, way, chosen)
     predicted = {}
     for split in ("val", "test") if len(manifest.rows_in("test")) else ("val",):
         table = predict_split(predict, dataset, split, labels=FER2013, crop=manifest.crop)
@@ -151,7 +146,7 @@ def train_traditional(way: str, data: str | Path, ledger: Ledger, *, on_progress
     row = RunRow(
         study="traditional", variant=way, seed="0", recipe_sha256=sha256, manifest_sha256=manifest.sha256,
         model_sha256=sha256, epochs="", best_epoch="", parameters=str(sum(weights)), multiplications="",
-        ms_a_face=f"{_ms(predict, manifest.crop.shape):.3g}", train_s=f"{train_s:.0f}",
+        ms_a_face=f"{ms_of(predict, manifest.crop.shape):.3g}", train_s=f"{train_s:.0f}",
         date=datetime.datetime.now(datetime.UTC).date().isoformat(), hardware=hardware(), commit=commit(),
     )  # fmt: skip
     ledger.add(row, predicted=predicted)
@@ -161,11 +156,11 @@ def train_traditional(way: str, data: str | Path, ledger: Ledger, *, on_progress
 def ms_a_face(model: str | Path) -> float:
     """Return the milliseconds that a model takes for a face: the median of some rounds on one core, 32 at once."""
     classifier = Classifier.load(model, threads=1)
-    return _ms(classifier.predict, classifier.spec.crop.shape)
+    return ms_of(classifier.predict, classifier.spec.crop.shape)
 
 
-def _ms(predict: Callable[[ImageArray], FloatArray], shape: tuple[int, ...]) -> float:
-    """Return the milliseconds for a crop of a shape."""
+def ms_of(predict: Callable[[ImageArray], FloatArray], shape: tuple[int, ...]) -> float:
+    """Return the milliseconds that `predict`, crops to probabilities, takes for a crop of a shape, likewise."""
     crops = np.random.default_rng(0).integers(0, 256, (FACES, *shape), np.uint8)
     taken, threads = [], cv2.getNumThreads()
     cv2.setNumThreads(1)

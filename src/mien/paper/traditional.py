@@ -7,6 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 from scipy.fft import dctn
+from scipy.special import softmax
 from skimage.feature import hog
 from skimage.filters import gabor_kernel
 from sklearn.decomposition import PCA
@@ -15,9 +16,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
+from mien.labels import FER2013
 from mien.types import FloatArray, ImageArray, IntArray
 
-__all__ = ["COMPONENTS", "FEATURES", "LANDMARKS", "REVISION", "features_of", "fit_classifier"]
+__all__ = ["COMPONENTS", "FEATURES", "LANDMARKS", "REVISION", "features_of", "fit_classifier", "shares_of"]
 
 REVISION = 1  # of what is computed here: another one is another measurement
 
@@ -124,3 +126,11 @@ def fit_classifier(
     machines = [LinearSVC(C=cost, dual=False).fit(mapped, labels) for cost in COSTS]
     best = max(machines, key=lambda machine: machine.score(val_mapped, val_labels))
     return make_pipeline(*(step for _, step in reduce.steps), kernel, best)
+
+
+def shares_of(way: str, fitted: Pipeline, crops: ImageArray) -> FloatArray:
+    """Return what a fitted way says of crops (N, S, S) or (N, S, S, 3) uint8: (N, 7), its margins' softmax."""
+    margins = np.full((len(crops), len(FER2013)), -np.inf)
+    margins[:, fitted.classes_] = fitted.decision_function(features_of(way, crops))
+    shares: FloatArray = softmax(margins, axis=1).astype(np.float32)
+    return shares
