@@ -140,9 +140,11 @@ def _read_files(recognizer: Recognizer, paths: list[Path], options: _Options, mo
     copies = copies_of(inputs, options.annotate) if options.annotate else {}
     videos = Inputs([], inputs.videos, 0)
     reports = copies_of(videos, options.report) if options.report else {}
+    kept_by = options.target or options.annotate or options.report
     wanted = Wanted(
         options.settings, copies, {path: place.with_suffix("") for path, place in reports.items()},
         thumbnails=options.thumbnails, tables=options.kind is Format.TABLE, model=model, resume=options.resume,
+        kept=kept_by is not None,
     )  # fmt: skip
     pictures, read = PicturesRead(), VideosRead()
     labels = recognizer.classifier.spec.labels
@@ -151,7 +153,6 @@ def _read_files(recognizer: Recognizer, paths: list[Path], options: _Options, mo
             files = [path for path, _ in inputs.pictures]
             pictures = read_pictures(recognizer, files, write, copies=copies, blur_faces=options.settings.blur_faces)
         if inputs.videos:
-            kept_by = options.target or options.annotate or options.report
             with work_folder(kept_by) as work:
                 read = read_videos(recognizer, [path for path, _ in inputs.videos], write, wanted, work=work)
         bad: list[InputError] = [*pictures.bad.values(), *read.bad]

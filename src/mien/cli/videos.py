@@ -41,6 +41,7 @@ class Wanted:
     tables: bool  # on the terminal
     model: str  # all that decides what is read
     resume: bool
+    kept: bool  # something is written, beside which a run that is stopped stays
 
 
 @dataclass(slots=True)
@@ -104,7 +105,7 @@ def _read(recognizer: Recognizer, path: Path, write: Write, wanted: Wanted, fold
             run.read(recognizer, on_frame=show)
         except KeyboardInterrupt:
             kept = "; the same command with --resume goes on from there"
-            if not is_marked(folder):
+            if not (wanted.kept and is_marked(folder)):
                 kept = ""
             err.print(Text(f"{name}: stopped at {run.progress.time_s:.1f} s{kept}"))
             raise typer.Exit(130) from None
