@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from PIL import Image
 
 from mien.data import build as building
 from mien.data.build import BuildSettings, Built, build, parse_thresholds
 from mien.data.contact_sheet import draw_contact_sheet
-from mien.data.faceset import DUPLICATE, FaceSet
+from mien.data.faceset import DUPLICATE, FaceSet, at_work
 from mien.data.gathering import gather_files
 from mien.data.prepare import prepare
 from mien.data.set_datasheet import write_set_datasheet
@@ -239,10 +238,7 @@ def test_one_file_under_two_names_is_one(photos: Path, tmp_path: Path) -> None:
 
 def test_two_builds_of_one_set_do_not_mix(photos: Path, tmp_path: Path) -> None:
     built(photos, tmp_path / "set")
-    with (
-        FileLock(tmp_path / "set" / building.LOCK_NAME),
-        pytest.raises(InputError, match="another `mien data build` is at work"),
-    ):
+    with at_work(tmp_path / "set"), pytest.raises(InputError, match="another `mien data` is at work"):
         built(photos, tmp_path / "set")
 
 
@@ -270,3 +266,33 @@ def test_who_is_forgotten_is_gone_with_pictures_and_copies(photos: Path, tmp_pat
     assert faceset.faces() == faceset.faces(kept=False) == []
     assert list((tmp_path / "set" / "faces").iterdir()) == []
     assert "photos/a.jpg" not in [file.name for file in faceset.files()]
+
+
+def test_other_copies_of_a_forgotten_face_and_pictures_without_a_face_go_too(photos: Path, tmp_path: Path) -> None:
+    shutil.copy(photos / "a.jpg", photos / "b-a.jpg")
+    shutil.copy(photos / "a.jpg", photos / "c-a.jpg")
+    (photos / "who.csv").write_text("file,person\nb-a.jpg,Anna\n")
+    files, _ = gather_files([photos, photos / "who.csv"])
+    build(files, tmp_path / "set", settings=BuildSettings(), jobs=1)
+    faceset = FaceSet(tmp_path / "set")
+    (tmp_path / "set" / "faces" / "stray.jpg").write_bytes(b"of a build that was killed")
+    assert faceset.forget(person="Anna") == sum(1 for file in files if file.path.name.endswith("a.jpg")) + 1
+    assert not {face.name for face in [*faceset.faces(), *faceset.faces(kept=False)]} & {
+        "photos/a.jpg",
+        "photos/c-a.jpg",
+    }
+    assert not (tmp_path / "set" / "faces" / "stray.jpg").exists()
+
+
+def test_forgetting_that_was_stopped_half_way_can_be_done_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "who.csv").write_text("file,person\na.jpg,Anna\n")
+    files, _ = gather_files([photos, photos / "who.csv"])
+    build(files, tmp_path / "set", settings=BuildSettings(), jobs=1)
+    faceset = FaceSet(tmp_path / "set")
+    with monkeypatch.context() as patch:
+        patch.setattr(FaceSet, "_writing", lambda self: pytest.fail("stopped"))
+        with pytest.raises(pytest.fail.Exception):
+            faceset.forget(person="Anna")
+    assert faceset.forget(person="Anna") == 2

@@ -74,3 +74,22 @@ def test_sources_that_hold_nothing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path\nb.jpg\n", encoding="utf-8")
     with pytest.raises(DataError, match="expected the columns file"):
         gather_files([tmp_path / "list.csv"])
+
+
+def test_what_one_list_leaves_open_another_tells(photos: Path) -> None:
+    (photos / "people.csv").write_text("file,person\nb.jpg,Anna\n")
+    (photos / "licences.csv").write_text("file,licence\nb.jpg,CC0\n")
+    for order in (("people.csv", "licences.csv"), ("licences.csv", "people.csv")):
+        files, _ = gather_files([photos, *(photos / name for name in order)])
+        assert [(file.person, file.licence) for file in files if file.path.name == "b.jpg"] == [("Anna", "CC0")]
+
+
+def test_a_set_that_lies_in_a_folder_is_no_source_of_it(photos: Path) -> None:
+    before, _ = gather_files([photos])
+    built = photos / "set"
+    (built / "faces").mkdir(parents=True)
+    (built / "set.sqlite").write_bytes(b"")
+    for name in ("contact-sheet.jpg", "faces/0.jpg"):
+        (built / name).write_bytes(b"x")
+    after, _ = gather_files([photos])
+    assert after == before

@@ -112,21 +112,28 @@ def forget(
 
     Example: mien data forget faces --person Anna
 
-    Datasets that were prepared before keep them: prepare them again.  So does a source that is built again.
+    Datasets that were prepared, folders that were exported and pages that were written elsewhere before keep them: make
+    them anew.  A source that is built again brings them back.  The page of `mien data agree` is removed.
     """
-    from mien.data.contact_sheet import draw_contact_sheet
-    from mien.data.faceset import FaceSet
+    from mien.data.agreement_page import JSON_NAME, PAGE_NAME
+    from mien.data.contact_sheet import CONTACT_SHEET_NAME, draw_contact_sheet
+    from mien.data.faceset import FaceSet, at_work
     from mien.data.set_datasheet import write_set_datasheet
 
     if (person is None) == (file is None):
         raise InputError("name either --person or --file")
     faceset = FaceSet(folder)
-    known = {getattr(row, "person" if file is None else "name") for row in faceset.files()}
-    if (person if file is None else file) not in known:
-        raise InputError(f"{folder}: nothing of {person or file!r} in the set; names are as in its datasheet or list")
-    count = faceset.forget(name=file, person=person)
-    draw_contact_sheet(faceset)
-    write_set_datasheet(faceset)
+    with at_work(folder):
+        known = {getattr(row, "person" if file is None else "name") for row in faceset.files()}
+        if (person if file is None else file) not in known:
+            raise InputError(
+                f"{folder}: nothing of {person or file!r} in the set; names are as in its datasheet or list"
+            )
+        for page in (CONTACT_SHEET_NAME, PAGE_NAME, JSON_NAME):  # they show faces
+            (faceset.folder / page).unlink(missing_ok=True)
+        count = faceset.forget(name=file, person=person)
+        draw_contact_sheet(faceset)
+        write_set_datasheet(faceset)
     out.print(f"{count:,} faces taken out of {printable(folder)}", markup=False, soft_wrap=True)
 
 

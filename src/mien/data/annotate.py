@@ -30,6 +30,11 @@ create table if not exists answers (
 create index if not exists by_annotator on answers (annotator, withdrawn, face, number);
 create unique index if not exists by_client on answers (annotator, client);
 """
+#: Marks all answers of an annotator to a face but the newest, so that undoing that one brings none of them back.
+_GIVE_WAY = (
+    "update answers set withdrawn = 1 where annotator = ?1 and face = ?2 and not withdrawn and number <"
+    " (select max(number) from answers where annotator = ?1 and face = ?2)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +75,13 @@ class LabelStore:
         check_annotator(annotator)
         check_answer(answer, second)
         with self._writing() as database:
-            database.execute(
+            told = database.execute(
                 "insert into answers (annotator, face, answer, second, given_at, client) values (?, ?, ?, ?, ?, ?)"
                 " on conflict (annotator, client) do nothing",
                 (annotator, face, answer, second, time.time(), client),
             )
+            if told.rowcount == 1:
+                database.execute(_GIVE_WAY, (annotator, face))
 
     def save_many(self, answers: list[Answer]) -> None:
         """Write many answers, all or none; errors as `save`."""
@@ -86,6 +93,7 @@ class LabelStore:
                 "insert into answers (annotator, face, answer, second, given_at) values (?, ?, ?, ?, ?)",
                 [(each.annotator, each.face, each.answer, each.second, each.given_at) for each in answers],
             )
+            database.executemany(_GIVE_WAY, [(each.annotator, each.face) for each in answers])
 
     def undo(self, annotator: str, face: str | None = None, *, client: str | None = None) -> str | None:
         """Withdraw an annotator's newest answer and return the face that it was of; None where there is none left.

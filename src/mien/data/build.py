@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mien.data.faceset import FaceSet, FileRow, FoundFace, stamp_of
+from mien.data.faceset import FaceSet, FileRow, FoundFace, at_work, stamp_of
 from mien.data.gathering import SourceFile, named_apart
 from mien.data.likeness import duplicates, same_picture
 from mien.data.quality import THRESHOLDS, grade, reasons
@@ -25,7 +25,6 @@ from mien.errors import ImageError, InputError, OutputError, VideoError
 from mien.faces.crop import cut
 from mien.faces.detect import Detector, make_detector
 from mien.files import printable
-from mien.locks import only_one
 from mien.media import encode_jpeg, read_image
 from mien.spec import CropSpec
 from mien.types import Face, ImageArray
@@ -33,7 +32,6 @@ from mien.video import frames
 
 __all__ = ["BuildSettings", "Built", "build", "parse_thresholds", "view_crop"]
 
-LOCK_NAME = ".build.lock"
 VIEW_PX = 256
 VIEW_MARGIN = 0.35  # of the detector's box, on each side, beyond the crop's own margin
 VIEW_QUALITY = 90  # of JPEG
@@ -91,8 +89,7 @@ def build(
     Raises DataError where the set was built with other settings, InputError where another build is at work on it,
     OutputError where it cannot be written.
     """
-    busy = f"{folder}: another `mien data build` is at work on it; wait for it, then go on"
-    with only_one(Path(folder) / LOCK_NAME, busy=busy):
+    with at_work(folder):
         return _build(files, folder, settings, jobs, on_progress)
 
 

@@ -12,23 +12,24 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
-from mien.data.gathering import SourceFile
+from mien.data.gathering import SET_NAME, SourceFile
 from mien.data.quality import Quality
 from mien.errors import DataError, InputError, OutputError
 from mien.files import make_folder, write_text
+from mien.locks import only_one
 from mien.spec import CropSpec
 from mien.types import ImageArray
 
-__all__ = ["DUPLICATE", "UNFINISHED", "FaceRow", "FaceSet", "FileRow", "FoundFace", "is_faceset", "stamp_of"]
+__all__ = ["DUPLICATE", "UNFINISHED", "FaceRow", "FaceSet", "FileRow", "FoundFace", "at_work", "is_faceset", "stamp_of"]
 
-SET_NAME = "set.sqlite"
 VIEWS_NAME = "faces"
+LOCK_NAME = ".build.lock"
 FORMAT = 1
 WAIT_S = 30.0
 UNFINISHED = "unfinished"  # among the settings while a build has added faces and not looked for copies yet
@@ -98,6 +99,11 @@ class FaceRow:
     consent: str | None
     source: str | None
     licence: str | None
+
+
+def at_work(folder: str | Path) -> AbstractContextManager[None]:
+    """Hold a set while it is built or faces are taken out; InputError where another process does."""
+    return only_one(Path(folder) / LOCK_NAME, busy=f"{folder}: another `mien data` is at work on it; wait for it")
 
 
 class FaceSet:
@@ -244,23 +250,28 @@ class FaceSet:
     def forget(self, *, name: str | None = None, person: str | None = None) -> int:
         """Take out a file, or all files of a person, with their faces and pictures; return how many faces that were.
 
-        So are the copies of these faces in other files.  Their answers stay in `labels.sqlite`, where they say nothing
-        without the faces.  A source that is built again and still has them brings them back.
+        So are all copies of these faces in other files, and pictures that a stopped build left without a face.  Their
+        answers stay in `labels.sqlite`, where they say nothing without the faces.  A source that is built again and
+        still has them brings them back.
         """
+        where, value = ("name", name) if name is not None else ("person", person)
+        of_files = f"name in (select name from files where {where} = ?1)"  # noqa: S608 - one of two words
+        # Copies are copies of the first of their kind, so that those of one another are found over it.
+        firsts = f"(select coalesce(copy_of, key) from faces where {of_files})"  # noqa: S608
+        with self._reading() as database:
+            kept = f"select key from faces where not ({of_files} or coalesce(copy_of, key) in {firsts})"  # noqa: S608
+            left = {self.view(row[0]).name for row in database.execute(kept, (value,))}
+        # The pictures first: stopped here, the same command takes out the rest, as the rows still name whose they are.
+        for picture in (self.folder / VIEWS_NAME).iterdir():
+            if picture.name not in left:
+                picture.unlink(missing_ok=True)
         with self._writing() as database:
             database.execute("pragma secure_delete = on")  # what is taken out is overwritten, not only marked as free
-            where, value = ("name", name) if name is not None else ("person", person)
-            of_files = f"name in (select name from files where {where} = ?1)"  # noqa: S608 - one of two words
-            gone = [row[0] for row in database.execute(
-                f"select key from faces where {of_files} or copy_of in (select key from faces where {of_files})"  # noqa: S608
-                f" or key in (select copy_of from faces where {of_files})", (value,)
-            )]  # fmt: skip
-            database.executemany("delete from faces where key = ?", [(key,) for key in gone])
-            database.execute(f"delete from faces where {of_files}", (value,))  # noqa: S608
+            gone = f"select key from faces where {of_files} or coalesce(copy_of, key) in {firsts}"  # noqa: S608
+            keys = database.execute(gone, (value,)).fetchall()
+            database.executemany("delete from faces where key = ?", keys)
             database.execute(f"delete from files where {where} = ?1", (value,))  # noqa: S608
-        for key in gone:
-            self.view(key).unlink(missing_ok=True)
-        return len(gone)
+        return len(keys)
 
     def _write_view(self, face: FoundFace) -> None:
         """Write a face's picture, whole or not at all."""

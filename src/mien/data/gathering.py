@@ -14,8 +14,9 @@ from mien.files import printable
 from mien.media import find_files, image_suffixes
 from mien.video import VIDEO_SUFFIXES, is_video
 
-__all__ = ["KNOWN", "SourceFile", "gather_files", "named_apart"]
+__all__ = ["KNOWN", "SET_NAME", "SourceFile", "gather_files", "named_apart"]
 
+SET_NAME = "set.sqlite"  # in the folder of a set of faces
 #: What a list of files may tell of each, beside its path in the column `file`.
 KNOWN = ("person", "consent", "source", "licence")
 
@@ -42,7 +43,8 @@ def gather_files(sources: Iterable[Path]) -> tuple[list[SourceFile], list[str]]:
 
     A source is a folder (with those below it), a photograph, a video, or a CSV with the column `file` (paths from the
     CSV's folder) and any of person, consent, source and licence.  What a list says of a file holds also where a folder
-    has it.  Raises DataError where a source is missing or holds nothing.
+    has it.  Files of sets of faces that lie in a folder are no part of it.
+    Raises DataError where a source is missing or holds nothing.
     """
     files: dict[str, SourceFile] = {}
     problems: list[str] = []
@@ -57,8 +59,10 @@ def gather_files(sources: Iterable[Path]) -> tuple[list[SourceFile], list[str]]:
                 continue
             key = os.path.realpath(item.path)
             known = files.get(key)
-            said = any(getattr(item, column) for column in KNOWN)
-            files[key] = replace(item, name=known.name) if known and said else known or item
+            if known:  # what one list leaves open another may have told
+                told = {column: getattr(item, column) or getattr(known, column) for column in KNOWN}
+                item = replace(known, **told)
+            files[key] = item
         if not found:
             raise DataError(f"{source}: neither photographs nor videos in it")
     taken: set[str] = set()
@@ -69,12 +73,22 @@ def _of(source: Path) -> Iterator[SourceFile | str]:
     """Yield the files of one source, or in words what is wrong with a line of it."""
     if source.is_dir():
         top = source.resolve().name
+        made: dict[Path, bool] = {}  # whether a folder is a set or lies in one: what a build wrote is no source of it
         for path in find_files(source, image_suffixes() | VIDEO_SUFFIXES):
+            if _in_a_set(path.parent, source, made):
+                continue
             yield SourceFile(path, printable(Path(top) / path.relative_to(source)))
     elif source.suffix.lower() == ".csv":
         yield from _listed(source)
     else:
         yield SourceFile(source, printable(Path(source.absolute().parent.name) / source.name))
+
+
+def _in_a_set(folder: Path, top: Path, known: dict[Path, bool]) -> bool:
+    """Return whether a folder at or below `top` is a set of faces or lies in one; `known`: what was found before."""
+    if folder not in known:
+        known[folder] = (folder / SET_NAME).is_file() or (folder != top and _in_a_set(folder.parent, top, known))
+    return known[folder]
 
 
 def _listed(path: Path) -> Iterator[SourceFile | str]:

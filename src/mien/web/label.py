@@ -20,7 +20,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import Request
 
 from mien.data.annotate import LabelStore
-from mien.data.faceset import SET_NAME, FaceRow, FaceSet
+from mien.data.faceset import FaceRow, FaceSet
+from mien.data.gathering import SET_NAME
 from mien.errors import DataError, LabelError, OutputError
 from mien.media import encode_jpeg
 from mien.web.access import Access
