@@ -181,7 +181,8 @@ def test_a_bad_picture_is_an_error_unless_somebody_takes_it(recognizer: Recogniz
 
 
 def test_one_picture_is_not_taken_for_many(recognizer: Recognizer, portrait: Path) -> None:
-    for source in (str(portrait), portrait, portrait.read_bytes(), picture(1)):
+    held = portrait.read_bytes()
+    for source in (str(portrait), portrait, held, bytearray(held), memoryview(held), picture(1)):
         with pytest.raises(InputError, match="use read"):
             list(recognizer.read_many(source))  # type: ignore[arg-type]
 

@@ -65,7 +65,9 @@ class Recognizer:
         the ImageError is raised.
         Raises InputError where `sources` is one picture: `read` is for that.
         """
-        if isinstance(sources, str | bytes | Path) or (isinstance(sources, np.ndarray) and sources.ndim == 3):
+        if isinstance(sources, str | bytes | bytearray | memoryview | Path) or (
+            isinstance(sources, np.ndarray) and sources.ndim == 3
+        ):
             raise InputError(f"read_many takes several pictures, got one ({type(sources).__name__}); use read for that")
         waiting: list[tuple[list[Face], ImageArray]] = []
         faces_waiting = 0

@@ -184,7 +184,7 @@ OUT_OF_RANGE: list[tuple[str, list[Any]]] = [
     ("augment.contrast", [-0.1, 10.0]),
     ("augment.camera", [-0.1, 1.1]),
     ("augment.erase", [-0.1, 1.1]),
-    ("augment.mixup", [-0.1, float("inf"), float("nan")]),
+    ("augment.mixup", [-0.1, 0.01, float("inf"), float("nan")]),
     ("optimiser.learning_rate", [0.0, -0.1, float("inf")]),
     ("optimiser.method", ["", "adam"]),
     ("optimiser.schedule", ["", "linear"]),

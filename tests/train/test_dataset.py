@@ -286,3 +286,5 @@ def test_identical_crops_are_in_one_part_of_a_cross_validation(make_dataset: Mak
 def test_a_cross_validation_of_more_parts_than_rows_is_refused(make_dataset: MakeDataset) -> None:
     with pytest.raises(DataError, match=r"fewer rows in train and val than data\.folds = 20"):
         load(config(make_dataset(train=14, val=5), folds=20))
+    with pytest.raises(DataError, match=r"no label has data\.folds = 4 rows"):
+        load(config(make_dataset("rare", train=14, val=7), folds=4))

@@ -106,3 +106,8 @@ def test_a_margin_has_a_gradient_where_a_direction_is_met_exactly() -> None:
     widen(logits, torch.tensor([[0.5, 0.5, 0.0]]), margin=0.2).sum().backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
+
+
+def test_a_margin_turns_a_weighed_label_no_farther() -> None:
+    logits, expected = torch.tensor([[8.0, 2.0, -3.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+    assert torch.equal(widen(logits, 9.4 * expected, margin=0.3), widen(logits, expected, margin=0.3))

@@ -188,7 +188,7 @@ class Recipe:
             "augment.contrast": 0 <= augment.contrast < 10,
             "augment.camera": 0 <= augment.camera <= 1,
             "augment.erase": 0 <= augment.erase <= 1,
-            "augment.mixup": 0 <= augment.mixup < math.inf,
+            "augment.mixup": augment.mixup == 0 or 0.05 <= augment.mixup < math.inf,  # below, Beta(a, a) underflows
             "stop.patience": self.stop.patience >= 0,
             "teacher.weight": 0 <= teacher.weight <= 1,
             "teacher.temperature": 0.1 <= teacher.temperature < math.inf,

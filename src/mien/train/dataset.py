@@ -118,6 +118,10 @@ def in_folds(datasets: list[Dataset], config: DataConfig) -> list[Dataset]:
     if sum(map(len, rows)) < config.folds:
         raise DataError(f"{', '.join(config.manifests)}: fewer rows in train and val than data.folds = {config.folds}")
     labels = np.concatenate([dataset.manifest.label[own] for dataset, own in zip(datasets, rows, strict=True)])
+    if np.bincount(labels).max() < config.folds:
+        raise DataError(
+            f"{', '.join(config.manifests)}: no label has data.folds = {config.folds} rows in train and val"
+        )
     marks: list[bytes] = []
     for dataset, own in zip(datasets, rows, strict=True):
         found = zip(fingerprints(dataset, own), dataset.manifest.missed[own], strict=True)

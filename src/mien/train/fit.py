@@ -234,9 +234,11 @@ def _restore(state: State, recipe: Recipe, data: TrainingData, folder: Path) -> 
 def _what_trains(fields: dict[str, Any]) -> dict[str, Any]:
     """Return a recipe's fields without those that change nothing in training.
 
-    They are how two heads are joined, and the folders of the data, which may be named in many ways; the hash tells.
+    They are how two heads are joined, where a run does not start from a model that joins them already, and the folders
+    of the data, which may be named in many ways; the hash tells.
     """
-    return {**fields, "data": {**fields["data"], "manifests": ()}, "people": {}}
+    people = fields["people"] if fields["model"]["start"] else {}
+    return {**fields, "data": {**fields["data"], "manifests": ()}, "people": people}
 
 
 def _run_epoch(state: State, recipe: Recipe, data: TrainingData, device: torch.device, on_batch: OnBatch | None) -> Row:

@@ -40,9 +40,10 @@ def widen(logits: Tensor, targets: Tensor, *, margin: float) -> Tensor:
     """Return logits with those of the expected labels as if their direction were farther off by a margin.
 
     logits: (N, L) of a last layer of directions alone.  targets: (N, L), as for `cross_entropy`; of a soft target each
-    label is moved in its share.  margin: radians.
+    label is moved in its share; weighed targets, which sum to more than 1, move no farther.  margin: radians.
     Source: Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", equation 3.
     """
     cosines = (logits.float() / COSINE_SCALE).clamp(-1 + 1e-6, 1 - 1e-6)  # at 1 the angle has no derivative
     farther = torch.cos((torch.acos(cosines) + margin).clamp(max=math.pi))
-    return COSINE_SCALE * (cosines + targets * (farther - cosines))
+    shares = targets / targets.sum(dim=1, keepdim=True).clamp(min=1)
+    return COSINE_SCALE * (cosines + shares * (farther - cosines))

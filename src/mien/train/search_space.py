@@ -31,7 +31,7 @@ __all__ = ["Choices", "Interval", "Space", "make_space", "read_space"]
 #: What else there is in a recipe changes nothing in training, or changes what validation measures.
 SEARCHED = (
     "model", "augment", "optimiser", "stop", "teacher", "seed",
-    "data.contrast", "data.normalisation", "data.train_twins",
+    "data.contrast", "data.normalisation",
 )  # fmt: skip
 ENDS = {"low", "high", "log"}
 LARGEST = 2**53  # beyond it not every whole number is a float
