@@ -283,6 +283,23 @@ def test_identical_crops_are_in_one_part_of_a_cross_validation(make_dataset: Mak
         assert all((row in held_out) == (other in held_out) for row, other in copied.items())
 
 
+def test_a_person_and_what_was_made_from_one_crop_are_in_one_part_and_copies_are_never_validated_on(
+    make_dataset: MakeDataset,
+) -> None:
+    folder = make_dataset(train=70, val=35)
+    dataset = read(folder)
+    source = list(dataset.manifest.source)
+    person = [f"person {row % 10}" if row < 50 else None for row in range(len(source))]
+    origin = [source[row - 20] if 80 <= row < 100 else None for row in range(len(source))]
+    write(replace(dataset.manifest, person=person, origin=origin), np.array(dataset.crops), folder)
+    for fold in range(3):
+        data = load(config(folder, folds=3, fold=fold))
+        held_out, trained = set(data.val.row.tolist()), set(data.train.row.tolist())
+        assert not held_out & set(range(80, 100))
+        assert not {row % 10 for row in held_out if row < 50} & {row % 10 for row in trained if row < 50}
+        assert not {row + 20 for row in held_out if 60 <= row < 80} & trained
+
+
 def test_a_cross_validation_of_more_parts_than_rows_is_refused(make_dataset: MakeDataset) -> None:
     with pytest.raises(DataError, match=r"fewer rows in train and val than data\.folds = 20"):
         load(config(make_dataset(train=14, val=5), folds=20))

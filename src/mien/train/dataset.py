@@ -13,6 +13,7 @@ from torch import Tensor
 from mien.data import manifest as manifests
 from mien.data.audit import fingerprints
 from mien.data.manifest import SPLITS, Dataset, Manifest
+from mien.data.split import join_groups
 from mien.errors import DataError
 from mien.labels import FER2013, FERPLUS, VOTES
 from mien.preprocess import enhance
@@ -26,6 +27,7 @@ __all__ = ["CropTable", "TrainingData", "in_folds", "load"]
 log = logging.getLogger(__name__)
 
 TRAIN, VAL = SPLITS.index("train"), SPLITS.index("val")
+NOWHERE = -1  # in no split
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,8 +111,9 @@ def load(config: DataConfig) -> TrainingData:
 def in_folds(datasets: list[Dataset], config: DataConfig) -> list[Dataset]:
     """Return the datasets with the parts of a cross-validation for train and val; test stays what it is.
 
-    Identical crops are in one part, and each part has about the same share of each label.  The parts are the same
-    whatever the recipe's seed.  DataError where there are fewer rows than parts.
+    Identical crops, those of one person and those that were made from one crop are in one part, and each part has about
+    the same share of each label.  Copies that were made for balance are trained on and never validated on.  The parts
+    are the same whatever the recipe's seed.  DataError where there are fewer rows than parts.
     """
     from sklearn.model_selection import StratifiedGroupKFold  # which all other training does without
 
@@ -122,16 +125,27 @@ def in_folds(datasets: list[Dataset], config: DataConfig) -> list[Dataset]:
         raise DataError(
             f"{', '.join(config.manifests)}: no label has data.folds = {config.folds} rows in train and val"
         )
-    marks: list[bytes] = []
-    for dataset, own in zip(datasets, rows, strict=True):
-        found = zip(fingerprints(dataset, own), dataset.manifest.missed[own], strict=True)
-        marks += [b"missed %d" % number if missed else mark for number, (mark, missed) in enumerate(found)]
+    marks: list[str | None] = []
+    people: list[str | None] = []
+    origins: list[str | None] = []
+    is_copy: list[bool] = []
+    for number, (dataset, own) in enumerate(zip(datasets, rows, strict=True)):
+        manifest = dataset.manifest
+        found = zip(fingerprints(dataset, own), manifest.missed[own], strict=True)
+        marks += [None if missed else mark.hex() for mark, missed in found]
+        # Names are a dataset's own: what another one calls so is somebody or something else.
+        people += [None if (name := manifest.person[row]) is None else f"{number} {name}" for row in own]
+        made_from = [manifest.origin[row] if manifest.origin else None for row in own]
+        origins += [f"{number} {origin or manifest.source[row]}" for origin, row in zip(made_from, own, strict=True)]
+        is_copy += [origin is not None for origin in made_from]
+    groups = join_groups(marks, people, origins)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")  # so rare that some parts have none
-        parts = StratifiedGroupKFold(config.folds, shuffle=True, random_state=0).split(labels, labels, marks)
+        parts = StratifiedGroupKFold(config.folds, shuffle=True, random_state=0).split(labels, labels, groups)
         _, held_out = list(parts)[config.fold]
     split = np.full(len(labels), TRAIN)
     split[held_out] = VAL
+    split[np.array(is_copy) & (split == VAL)] = NOWHERE
     cut = np.split(split, np.cumsum([len(own) for own in rows])[:-1])
     folded = []
     for dataset, own, assigned in zip(datasets, rows, cut, strict=True):
