@@ -204,3 +204,9 @@ def test_a_utf8_name_is_printed_as_it_is(name: str) -> None:
 def test_bytes_that_are_not_utf8_or_steer_a_terminal_are_printed_as_numbers() -> None:
     assert printable(os.fsdecode(b"M\xfcller.png")) == r"M\xfcller.png"
     assert printable("a\nb\x1b[2J\x00\x7f\x9b") == r"a\x0ab\x1b[2J\x00\x7f\x9b"
+
+
+def test_text_that_is_no_utf_8_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"a name that is no UTF-8 .*photos-\\xff"):
+        write_text(tmp_path / "recipe.toml", 'first = 1\nmanifests = ["photos-\udcff"]\n')
+    assert list(tmp_path.iterdir()) == []

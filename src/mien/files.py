@@ -94,8 +94,15 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file, whole or not at all; OutputError where that is not possible."""
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError as error:  # of a file's name, as all other text is
+        name = text[max(0, error.start - 20) : error.end + 20].splitlines()[0]
+        raise OutputError(
+            f"{printable(path)}: cannot hold a name that is no UTF-8 ({printable(name)}); rename that file or folder"
+        ) from error
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
 
 def make_folder(path: str | Path) -> Path:

@@ -29,6 +29,7 @@ from mien.train.models.registry import build
 from mien.train.network import normalise, to_input
 from mien.train.quantise import quantise
 from mien.types import ImageArray
+from mien.weights import catalogue
 
 MakeModel = Callable[..., Path]
 
@@ -261,3 +262,10 @@ def test_weights_in_full_precision_give_the_same_as_those_in_half(model: Path, q
     np.testing.assert_array_equal(
         Classifier.load(tmp_path / "int8.onnx").predict(crops), Classifier.load(quantised).predict(crops)
     )
+
+
+def test_full_connections_stay_as_small_as_they_were(tmp_path: Path) -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (8, 48, 48), np.uint8)
+    quantise("paper-cnn", crops, tmp_path / "small.onnx")  # nearly all of its weights are of full connections
+    before = catalogue.find("paper-cnn")[0].stat().st_size
+    assert (tmp_path / "small.onnx").stat().st_size < before

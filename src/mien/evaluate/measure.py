@@ -12,6 +12,7 @@ from pathlib import Path
 from mien.data.manifest import Dataset, digest
 from mien.evaluate.report import Measurement, add_to_results
 from mien.evaluate.score import SampleTable, Scores, score
+from mien.files import printable
 
 __all__ = ["commit", "describe", "hardware", "record", "score_subsets", "sha256_of_dataset"]
 
@@ -64,7 +65,7 @@ def describe(
     """Return under what something is measured here and now, of all samples."""
     return Measurement(
         model=model,
-        data=data,
+        data=printable(data),
         split=split,
         subset="all",
         truth=truth,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +30,7 @@ from mien.train.checkpoint import load_predictor
 from mien.train.network import Predictor
 from mien.types import ImageArray
 
-__all__ = ["export", "fold_batch_norm", "round_to_half"]
+__all__ = ["export", "fold_batch_norm", "round_to_half", "store_half"]
 
 TOLERANCE = 1e-4  # of a probability, between PyTorch and ONNX Runtime
 OPSET = 18
@@ -121,7 +121,7 @@ def _to_onnx(predictor: Predictor, specs: dict[str, ModelSpec], crops: ImageArra
         )
     assert program is not None
     model = program.model_proto
-    _store_half(model)
+    store_half(model, model.graph.initializer)
     helper.set_model_props(model, {spec_key(name): spec.dumps() for name, spec in specs.items()})
     model.producer_name = "mien"
     # The exporter notes where in which source file each node was traced: paths of the machine that trained it.
@@ -147,10 +147,10 @@ def _quiet() -> Iterator[None]:
         exporter.setLevel(level)
 
 
-def _store_half(model: onnx.ModelProto) -> None:
-    """Store the larger fp32 weights as fp16, each cast back by a node at the head of the graph."""
+def store_half(model: onnx.ModelProto, weights: Iterable[TensorProto]) -> None:
+    """Store those of some weights that are fp32 and large as fp16, each cast back by a node at the head of the graph."""
     casts = []
-    for weight in model.graph.initializer:
+    for weight in weights:
         if weight.data_type == TensorProto.FLOAT and np.prod(weight.dims) >= HALF_FROM_ELEMENTS:
             values = numpy_helper.to_array(weight).astype(np.float16)
             full_name, half_name = weight.name, f"{weight.name}.fp16"

@@ -15,6 +15,7 @@ from mien.classify import Classifier
 from mien.errors import ModelError
 from mien.files import atomic_path
 from mien.preprocess import enhance
+from mien.train.export import store_half
 from mien.types import ImageArray
 from mien.weights import catalogue
 
@@ -72,6 +73,9 @@ def quantise(model: str | Path, crops: ImageArray, out: str | Path) -> None:
             weight_type=QuantType.QInt8,
         )
         written = onnx.load(temporary)
+        # Full connections stay in floats: they came as fp16 and go as such.  Scales are fp32 and stay so.
+        in_floats = {node.input[1] for node in written.graph.node if node.op_type in ("Gemm", "MatMul")}
+        store_half(written, [weight for weight in written.graph.initializer if weight.name in in_floats])
         onnx.helper.set_model_props(written, dict(described))
         written.producer_name = "mien"
         onnx.checker.check_model(written, full_check=True)
