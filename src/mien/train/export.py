@@ -148,7 +148,7 @@ def _quiet() -> Iterator[None]:
 
 
 def store_half(model: onnx.ModelProto, weights: Iterable[TensorProto]) -> None:
-    """Store those of some weights that are fp32 and large as fp16, each cast back by a node at the head of the graph."""
+    """Store those of some weights that are fp32 and large as fp16, cast back by nodes at the head of the graph."""
     casts = []
     for weight in weights:
         if weight.data_type == TensorProto.FLOAT and np.prod(weight.dims) >= HALF_FROM_ELEMENTS:
