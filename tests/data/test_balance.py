@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mien.data import balance
 from mien.data.balance import copies_wanted, turned_and_relit
 from mien.data.build import view_crop
 from mien.faces.crop import cut
@@ -53,3 +55,16 @@ def test_the_same_generator_makes_the_same_copy() -> None:
     first, second = (turned_and_relit(view, CropSpec(colour="rgb"), np.random.default_rng(5)) for _ in range(2))
     assert first.shape == (48, 48, 3)
     assert np.array_equal(first, second)
+
+
+def test_a_copy_of_a_picture_that_is_a_face_shows_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ROTATION_DEG", "BRIGHTNESS", "CONTRAST", "GAMMA", "COLOUR"):
+        monkeypatch.setattr(balance, name, 0.0)
+    view = np.full((96, 96, 3), 128, np.uint8)
+    view[:10] = view[-10:] = 0
+    whole, cut_out = (
+        turned_and_relit(view, CropSpec(), np.random.default_rng(0), framed=framed) for framed in (True, False)
+    )
+    assert whole[:4].max() < 20
+    assert whole[-4:].max() < 20
+    assert cut_out.min() > 100

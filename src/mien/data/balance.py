@@ -36,10 +36,13 @@ def copies_wanted(label: IntArray, *, seed: int) -> IntArray:
     return np.concatenate([*chosen, np.zeros(0, np.int64)])
 
 
-def turned_and_relit(view_rgb: ImageArray, spec: CropSpec, generator: np.random.Generator) -> ImageArray:
+def turned_and_relit(
+    view_rgb: ImageArray, spec: CropSpec, generator: np.random.Generator, *, framed: bool = False
+) -> ImageArray:
     """Return another crop of a face: its picture mirrored or not, turned, relit and recoloured, then cut anew.
 
     view_rgb: the face as `build.view_crop(spec)` cuts it; what comes into the corners is real surroundings.
+    framed: the picture was the face, so that there are none: its view shows what its crop does.
     """
     side = view_rgb.shape[0]
     picture = view_rgb[:, ::-1] if generator.random() < 0.5 else view_rgb
@@ -56,7 +59,7 @@ def turned_and_relit(view_rgb: ImageArray, spec: CropSpec, generator: np.random.
     values = (values - mean) * (1 + generator.uniform(-CONTRAST, CONTRAST)) + mean
     values += generator.uniform(-BRIGHTNESS, BRIGHTNESS)
     relit = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-    inner = side * (1 + 2 * spec.margin) / (1 + 2 * view_crop(spec).margin)
+    inner = side if framed else side * (1 + 2 * spec.margin) / (1 + 2 * view_crop(spec).margin)
     corner = (side - inner) / 2
     box = np.array([corner, corner, corner + inner, corner + inner], np.float32)
     return cut(relit, Face(box, None, 1.0, framed=True), spec)

@@ -180,9 +180,10 @@ def _pairs(ratings: Ratings) -> list[PairFindings]:
 def _argued(ratings: Ratings) -> list[Argued]:
     """Return the faces most argued about, the most votes first."""
     votes, _ = ratings.votes()
-    bits = vote_entropy(votes)
+    counts = ratings.counts()  # as kappa counts: those who all see the same mixture do not argue
+    bits = vote_entropy(counts)
     found = []
-    for row in most_argued(votes, ratings.counts().sum(axis=1), most=ARGUED).tolist():
+    for row in most_argued(counts, counts.sum(axis=1), most=ARGUED).tolist():
         order = np.argsort(-votes[row], kind="stable").tolist()
         named = {CATEGORIES[index]: int(votes[row, index]) for index in order if votes[row, index]}
         found.append(Argued(ratings.keys[row], float(bits[row]), named))

@@ -136,11 +136,13 @@ def _copies(
 ) -> ImageArray:
     """Return a changed crop for each of these faces."""
     made = np.zeros((len(faces), *faceset.crop.shape), np.uint8)
+    framed = faceset.settings.get("detector") == "none"
     for number, face in enumerate(faces):
         view = faceset.view(face.key)
         if not view.is_file():
             raise DataError(f"{printable(view)}: the picture of a face is missing; build the set again in a new folder")
-        made[number] = turned_and_relit(read_image(view), faceset.crop, np.random.default_rng([seed, number]))
+        generator = np.random.default_rng([seed, number])
+        made[number] = turned_and_relit(read_image(view), faceset.crop, generator, framed=framed)
         if on_progress:
             on_progress(number + 1, len(faces))
     return made
