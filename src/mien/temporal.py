@@ -32,7 +32,7 @@ from mien.recognize import Recognizer
 from mien.types import FloatArray, FrameReading, ImageArray, Reading
 from mien.video import Frame
 
-__all__ = ["SMOOTH_S", "LiveReader", "VideoReader"]
+__all__ = ["SMOOTH_S", "LiveReader", "VideoReader", "check_smooth"]
 
 SMOOTH_S = 0.4
 READINGS = 6  # of each face in smooth_s
@@ -54,12 +54,17 @@ class _Step:
     state: dict[str, Any] | None  # of the finder after this frame, now and then
 
 
+def check_smooth(smooth_s: float) -> None:
+    """Raise InputError for a time that nothing can be smoothed over."""
+    if not 0 <= smooth_s <= 10:
+        raise InputError(f"smoothing is over {smooth_s:g} seconds; expected 0 (none) to 10")
+
+
 class _Memory:
     """What is known of each face around now: which person it is, and its readings."""
 
     def __init__(self, smooth_s: float) -> None:
-        if not 0 <= smooth_s <= 10:
-            raise InputError(f"smoothing is over {smooth_s:g} seconds; expected 0 (none) to 10")
+        check_smooth(smooth_s)
         self.smooth_s = smooth_s
         self.persons: dict[int, int | None] = {}
         self._read: dict[int, deque[tuple[float, FloatArray]]] = {}

@@ -41,11 +41,9 @@ def paper(
     on a processor; stopped with Ctrl-C, the page is written with gaps, and the same command goes on.  --quick trains on
     a small sample, and its page is marked so.  Exit code 1: some of it could not be read or trained, the rest is done.
     """
-    from mien.data.prepare import is_labelled_faces
     from mien.files import check_folder
     from mien.media import find_images
     from mien.paper.build import Listener, open_context, train_missing, write_paper
-    from mien.paper.context import NATURAL
 
     check_folder(out_dir)
     kept = results or (out_dir / "results" if quick else Path("results"))
@@ -55,10 +53,6 @@ def paper(
     context = open_context(
         data, natural, shown, results=kept, studies=studies, sample=work / "sample" if quick else None
     )
-    if natural is not None and not is_labelled_faces(natural):
-        context.failed[NATURAL] = (
-            f"{natural}: no pictures with labels; --natural wants a folder with faces/ and labels.csv"
-        )
     for why in context.failed.values():
         err.print(why, markup=False)
     with progress_bar("paper", unit="steps") as advance:

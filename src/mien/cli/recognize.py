@@ -21,7 +21,7 @@ from mien.faces.detect import DETECTORS
 from mien.files import make_folder, sha256_of
 from mien.live import is_live, name_of
 from mien.recognize import Recognizer
-from mien.temporal import SMOOTH_S, LiveReader
+from mien.temporal import SMOOTH_S, check_smooth
 from mien.video_run import VideoSettings
 from mien.weights import catalogue
 
@@ -108,13 +108,13 @@ def recognize(
         raise InputError("--blur-faces is for the copies that --annotate DIR writes; name a folder")
     if thumbnails and (report is None or blur_faces):
         raise InputError("--thumbnails are faces for --report DIR; name a folder, and leave --blur-faces out")
+    check_smooth(smooth)
     kind, target = choose(fmt, out_path)
     settings = VideoSettings(every, smooth, annotate is not None, blur_faces)
     options = _Options(
         kind, target, annotate, report, thumbnails, settings, resume, float("inf") if for_s is None else for_s
     )
     recognizer = Recognizer.load(model, answer=answer, detector=detector, min_face_px=min_face)
-    LiveReader(recognizer, smooth_s=smooth)  # refuses what nothing can be smoothed over, before anything is made
     live = [path for path in paths if is_live(path)]
     if live:
         if len(paths) > 1:

@@ -62,10 +62,11 @@ def serve(
     from mien.web.pictures import PictureReader
 
     own = is_loopback(host) and not name
+    if name and not is_loopback(host):
+        raise InputError(
+            f"--name {printable(name[0])}: with --host {printable(host)} every name is served; leave one of the two out"
+        )
     for each in name or ():
-        if not is_loopback(host):
-            raise InputError(f"--name {printable(each)}: with --host {printable(host)} every name is served; leave"
-                             " one of the two out")  # fmt: skip
         check_name(each)
     token = check_token(token) if token is not None else None if own else make_token()
     limits = Limits(

@@ -258,20 +258,19 @@ class FaceSet:
         of_files = f"name in (select name from files where {where} = ?1)"  # noqa: S608 - one of two words
         # Copies are copies of the first of their kind, so that those of one another are found over it.
         firsts = f"(select coalesce(copy_of, key) from faces where {of_files})"  # noqa: S608
+        asked = f"select key from faces where coalesce(copy_of, key) in {firsts}"  # noqa: S608
         with self._reading() as database:
-            kept = f"select key from faces where not ({of_files} or coalesce(copy_of, key) in {firsts})"  # noqa: S608
-            left = {self.view(row[0]).name for row in database.execute(kept, (value,))}
+            gone = {key for (key,) in database.execute(asked, (value,))}
+            left = {self.view(key).name for (key,) in database.execute("select key from faces") if key not in gone}
         # The pictures first: stopped here, the same command takes out the rest, as the rows still name whose they are.
         for picture in (self.folder / VIEWS_NAME).iterdir():
             if picture.name not in left:
                 picture.unlink(missing_ok=True)
         with self._writing() as database:
             database.execute("pragma secure_delete = on")  # what is taken out is overwritten, not only marked as free
-            gone = f"select key from faces where {of_files} or coalesce(copy_of, key) in {firsts}"  # noqa: S608
-            keys = database.execute(gone, (value,)).fetchall()
-            database.executemany("delete from faces where key = ?", keys)
+            database.executemany("delete from faces where key = ?", [(key,) for key in gone])
             database.execute(f"delete from files where {where} = ?1", (value,))  # noqa: S608
-        return len(keys)
+        return len(gone)
 
     def _write_view(self, face: FoundFace) -> None:
         """Write a face's picture, whole or not at all."""

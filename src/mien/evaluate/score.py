@@ -21,7 +21,7 @@ from mien.preprocess import enhance
 from mien.spec import CropSpec
 from mien.types import BoolArray, FloatArray, ImageArray, IntArray
 
-__all__ = ["SEEN_BEFORE", "SampleTable", "Scores", "predict_split", "score", "write_samples"]
+__all__ = ["SampleTable", "Scores", "predict_split", "score", "seen_before", "write_samples"]
 
 PREDICT_AT_ONCE = 512
 SEEN_BEFORE = {"train": (), "val": ("train",), "test": ("train", "val")}  # whose twins tell less than new faces
@@ -107,16 +107,22 @@ def predict_split(
             probabilities[part] = predict(enhance(change(crops) if change else crops, crop))
         if on_progress:
             on_progress(min(start + PREDICT_AT_ONCE, len(rows)), len(rows))
-    twins = [has_twin(dataset, rows, earlier) for earlier in SEEN_BEFORE[split]]
     return SampleTable(
         labels=labels,
         source=[manifest.source[row] for row in rows],
         actual=np.array([labels.index(name) for name in names], np.int64),
         predicted=np.where(found, probabilities.argmax(axis=1), len(labels)).astype(np.int64),
         probabilities=probabilities,
-        seen=found & np.any([np.zeros(len(rows), np.bool_), *twins], axis=0),
+        seen=found & seen_before(dataset, rows, split),
         left_out=len(whole) - len(rows),
     )
+
+
+def seen_before(dataset: Dataset, rows: IntArray, split: str) -> BoolArray:
+    """Return which of some rows (N,) of a split stand, pixel for pixel, in one that training or choosing saw."""
+    twins = [has_twin(dataset, rows, earlier) for earlier in SEEN_BEFORE[split]]
+    seen: BoolArray = np.any([np.zeros(len(rows), np.bool_), *twins], axis=0)
+    return seen
 
 
 def score(table: SampleTable, chosen: BoolArray | None = None) -> Scores:

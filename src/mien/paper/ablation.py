@@ -13,7 +13,7 @@ from scipy.stats import t as student_t
 from mien.errors import MienError
 from mien.labels import FERPLUS
 from mien.metrics import mcnemar
-from mien.paper.context import Context, interval, share
+from mien.paper.context import Context, rate, share
 from mien.paper.page import Block, Gap, Picture, Section, Table, Text
 from mien.paper.studies import Run
 from mien.types import BoolArray
@@ -151,7 +151,7 @@ def _cropping(context: Context) -> Block:
 
 def _rate(right: BoolArray) -> str:
     """Return the share of right ones with its interval."""
-    return f"{share(float(right.mean()))} {interval(int(right.sum()), len(right))}" if len(right) else "-"
+    return rate(int(right.sum()), len(right))
 
 
 def _imbalance(context: Context) -> str:

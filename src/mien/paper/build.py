@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from mien.data.manifest import SPLITS, Dataset, Manifest, read
+from mien.data.prepare import is_labelled_faces
 from mien.errors import DataError, MienError
 from mien.evaluate.measure import commit, hardware
 from mien.evaluate.score import Progress
 from mien.files import check_folder
 from mien.paper.ablation import parts, variation
 from mien.paper.comparison import networks
-from mien.paper.context import DATA, Context
+from mien.paper.context import DATA, NATURAL, Context
 from mien.paper.later import later
 from mien.paper.ledger import Ledger
 from mien.paper.natural import natural
@@ -71,7 +72,7 @@ def open_context(
 
     sample: where a sample of the data goes, in the folder of runs, for a quick look at the page; left out: the page is
     made of all of it.
-    Where the data cannot be read, `failed` says why, and what is made of them will be gaps.
+    Where the data or the natural pictures cannot be read, `failed` says why, and what is made of them will be gaps.
     Raises DataError or RecipeError where results or studies cannot be read, OutputError where the sample cannot be
     written.
     """
@@ -81,7 +82,11 @@ def open_context(
     except DataError as error:
         failed[DATA] = str(error)
         dataset = _no_dataset()
-    if sample is not None and not failed:
+    if natural_folder is not None and not is_labelled_faces(Path(natural_folder)):
+        failed[NATURAL] = (
+            f"{natural_folder}: no pictures with labels; --natural wants a folder with faces/ and labels.csv"
+        )
+    if sample is not None and DATA not in failed:
         with locked(Path(sample).parent):  # nobody trains on it meanwhile
             data = write_sample(dataset, Path(sample), faces=read_studies(studies, data=data).faces)
         dataset = read(data)

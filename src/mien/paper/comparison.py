@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
 from mien.errors import MienError
+from mien.evaluate.score import seen_before
 from mien.metrics import mcnemar
 from mien.paper.claims import TABLE_2
 from mien.paper.context import Context, percent, share
@@ -30,12 +33,23 @@ COUNTERPARTS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A run with its rows of results.csv; None where there is none."""
+
+    row: RunRow
+    val: dict[str, str] | None
+    val_unseen: dict[str, str] | None
+    test: dict[str, str] | None
+    test_unseen: dict[str, str] | None
+
+
 def networks(context: Context) -> Section:
     """Table II, the paper's and ours, and the training curves."""
     runs = {variant: of_variant[0] for variant, of_variant in context.studies.of("networks").items()}
     found = {variant: context.row(run) for variant, run in runs.items()}
     found |= {way: context.find(traditional_identity(way)) for way in context.studies.ways}
-    measured = {name: row for name, row in found.items() if row}
+    measured = {name: _scored(context, row) for name, row in found.items() if row}
     blocks: list[Block] = [
         Table(
             "The paper's Table II, unaltered, with what can be said of each row. The table cites [7], [8] and [14], "
@@ -49,10 +63,11 @@ def networks(context: Context) -> Section:
             frozenset(range(len(TABLE_2))),
         )
     ]  # fmt: skip
+    suggested = next(iter(runs), "")
     if runs:
-        blocks.append(Text(_protocol(next(iter(runs.values())).recipe)))
+        blocks.append(Text(_protocol(runs[suggested].recipe)))
     right, damaged = _right(context, measured)
-    p = _compared(right, next(iter(runs), ""))
+    p = _compared(right, suggested)
     if measured:
         blocks.append(
             Table(
@@ -65,7 +80,7 @@ def networks(context: Context) -> Section:
                 "introduction all numbers that were fitted; multiplications without attention's own products.",
                 ["network", "epochs (best)", "validation, unseen", "test", "test, unseen", "parameters",
                  "multiplications", "ms a face", "training, minutes", "p"],
-                [_line(context, name, row, p.get(name)) for name, row in measured.items()],
+                [_line(name, scored, p.get(name)) for name, scored in measured.items()],
             )
         )  # fmt: skip
     if absent := [name for name, row in found.items() if row is None]:
@@ -73,10 +88,10 @@ def networks(context: Context) -> Section:
         told = ", ".join(f"{name} ({reason})" if reason else name for name, reason in reasons.items())
         blocks.append(Gap(f"{told}."))
     blocks += damaged
-    trained = {name: row for name, row in measured.items() if row.study == "networks"}
+    trained = {name: scored.row for name, scored in measured.items() if name in runs}
     blocks += [_curves(context, number, name, row) for number, (name, row) in enumerate(trained.items(), start=1)]
     if measured:
-        blocks.append(_difference(context, measured, next(iter(runs), ""), p))
+        blocks.append(_difference(measured, suggested, p))
     try:
         blocks.append(_beyond(context))
     except MienError as error:  # a dataset without test, say
@@ -110,14 +125,23 @@ def _protocol(recipe: Recipe) -> str:
     )
 
 
-def _line(context: Context, name: str, row: RunRow, p: float | None) -> list[str]:
+def _scored(context: Context, row: RunRow) -> _Scored:
+    """Return a run with its rows of results.csv."""
+    ledger = context.ledger
+    return _Scored(
+        row, ledger.score(row, "val"), ledger.unseen(row, "val"), ledger.score(row, "test"), ledger.unseen(row, "test")
+    )
+
+
+def _line(name: str, scored: _Scored, p: float | None) -> list[str]:
     """Return a row of the table."""
+    row = scored.row
     return [
         name,
         f"{row.epochs} ({row.best_epoch})" if row.epochs else "-",
-        percent(context.ledger.unseen(row, "val")),
-        percent(context.ledger.score(row, "test")),
-        percent(context.ledger.unseen(row, "test")),
+        percent(scored.val_unseen),
+        percent(scored.test),
+        percent(scored.test_unseen),
         f"{int(row.parameters):,}",
         f"{int(row.multiplications):,}" if row.multiplications else "-",
         row.ms_a_face,
@@ -126,15 +150,16 @@ def _line(context: Context, name: str, row: RunRow, p: float | None) -> list[str
     ]
 
 
-def _right(context: Context, measured: dict[str, RunRow]) -> tuple[dict[str, BoolArray], list[Block]]:
+def _right(context: Context, measured: dict[str, _Scored]) -> tuple[dict[str, BoolArray], list[Block]]:
     """Return which unseen samples of the test split each run got right, where that was kept; and what is damaged."""
     manifest = context.dataset.manifest
-    rows, unseen = manifest.rows_in("test"), context.is_unseen("test")
+    rows = manifest.rows_in("test")
+    unseen = ~seen_before(context.dataset, rows, "test")
     right: dict[str, BoolArray] = {}
     damaged: list[Block] = []
-    for name, row in measured.items():
+    for name, scored in measured.items():
         try:
-            predicted = context.ledger.predicted(row, "test", len(rows))
+            predicted = context.ledger.predicted(scored.row, "test", len(rows))
         except MienError as error:
             damaged.append(Gap(f"the comparison of {name}: {error}."))
             continue
@@ -169,46 +194,27 @@ def _curves(context: Context, number: int, name: str, row: RunRow) -> Block:
     return Picture(f"curves-{number}", figure, caption, trained=True)
 
 
-def _difference(context: Context, measured: dict[str, RunRow], suggested: str, p: dict[str, float]) -> Block:
+def _difference(measured: dict[str, _Scored], suggested: str, p: dict[str, float]) -> Block:
     """Return in words how these numbers differ from the paper's."""
-    scores = {
-        name: {
-            "val": context.ledger.score(row, "val"), "test": context.ledger.score(row, "test"),
-            "unseen": context.ledger.unseen(row, "test"), "chosen by": context.ledger.unseen(row, "val"),
-        }
-        for name, row in measured.items()
-    }  # fmt: skip
-    known = {name: {key: one for key, one in own.items() if one} for name, own in scores.items()}
-    accuracy = {
-        name: {key: float(one["accuracy"]) for key, one in own.items()} for name, own in known.items() if len(own) == 4
-    }
-    if not accuracy:
+    tested = {name: scored for name, scored in measured.items() if scored.val and scored.test}
+    if not tested:
         return Gap("how these numbers differ from the paper's.")
-    told, claimed = [], TABLE_2[-1].test_accuracy
-    if suggested in accuracy:
-        test = known[suggested]["test"]
-        low, high = float(test["low_95"]), float(test["high_95"])
-        where = "above" if claimed > high else "below" if claimed < low else "within"
-        told.append(
-            f"{suggested.capitalize()} has {percent(test)} on test: the paper's {share(claimed)} lies {where} that "
-            f"interval. The paper has its network ahead of the others by "
-            f"{_listed(_points(claimed - row.test_accuracy) for row in TABLE_2[:-1])}; on pictures that are new, ours "
-            f"differs from " + _listed(
-                f"{name} by {_points(accuracy[suggested]['unseen'] - accuracy[name]['unseen'])} (p {_p(p[name])})"
-                for name in accuracy if name in p
-            ) + "."
-        )  # fmt: skip
-    best = max(accuracy, key=lambda name: accuracy[name]["chosen by"])
-    told.append(f"The one that validation would choose is {best}, with {share(accuracy[best]['test'])} on test.")
+    told = []
+    if suggested in tested:
+        told.append(_beside_the_claim(tested, suggested, p))
+    best = max(tested, key=lambda name: _number(tested[name].val_unseen, "accuracy"))
+    told.append(
+        f"The one that validation would choose is {best}, with {share(_number(tested[best].test, 'accuracy'))} on test."
+    )
     papers = [_points(row.test_accuracy - row.val_accuracy) for row in TABLE_2 if row.val_accuracy]
-    gaps = [own["test"] - own["val"] for own in accuracy.values()]
+    gaps = [_number(scored.test, "accuracy") - _number(scored.val, "accuracy") for scored in tested.values()]
     told.append(
         f"From validation to test the paper's rows go {_listed(papers)}; here it is {_points(min(gaps))} to "
         f"{_points(max(gaps))}."
     )
-    some = next(iter(known.values()))
-    if seen := int(some["test"]["n"]) - int(some["unseen"]["n"]):
-        told.append(f"{seen} of the test pictures stand, pixel for pixel, in train or validation.")
+    seen = _number(tested[best].test, "n") - _number(tested[best].test_unseen, "n")
+    if seen:
+        told.append(f"{seen:g} of the test pictures stand, pixel for pixel, in train or validation.")
     if LU in measured:
         told.append(
             "The network of Lu et al. is a guess at one whose layers were not to be had: `lu` in the zoo says what is "
@@ -220,6 +226,29 @@ def _difference(context: Context, measured: dict[str, RunRow], suggested: str, p
             f"{LANDMARKS:,} of the faces, on {COMPONENTS} principal components of the features, without augmentation."
         )
     return Text(" ".join(told))
+
+
+def _beside_the_claim(tested: dict[str, _Scored], suggested: str, p: dict[str, float]) -> str:
+    """Return in words how the suggested network stands to what the paper claims of it, and of it and the others."""
+    own, claimed = tested[suggested], TABLE_2[-1].test_accuracy
+    low, high = (_number(own.test, end) for end in ("low_95", "high_95"))
+    where = "above" if claimed > high else "below" if claimed < low else "within"
+    ahead = _listed(_points(claimed - row.test_accuracy) for row in TABLE_2[:-1])
+    here = _listed(
+        f"{name} by {_points(_number(own.test_unseen, 'accuracy') - _number(other.test_unseen, 'accuracy'))} (p {_p(p[name])})"
+        for name, other in tested.items()
+        if name in p
+    )
+    return (
+        f"{suggested.capitalize()} has {percent(own.test)} on test: the paper's {share(claimed)} lies {where} that "
+        f"interval. The paper has its network ahead of the others by {ahead}; on pictures that are new, ours differs "
+        f"from {here}."
+    )
+
+
+def _number(score: dict[str, str] | None, column: str) -> float:
+    """Return a number of a row of results.csv; not a number where there is no row."""
+    return float(score[column]) if score else math.nan
 
 
 def _listed(texts: Iterable[str]) -> str:

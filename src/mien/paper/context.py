@@ -5,24 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from mien.classify import Classifier
-from mien.data.audit import has_twin
 from mien.data.manifest import Dataset
 from mien.data.prepare import gather
 from mien.errors import InputError
 from mien.evaluate.measure import record, score_subsets, sha256_of_dataset
-from mien.evaluate.score import SEEN_BEFORE, Progress, SampleTable, Scores, predict_split
+from mien.evaluate.score import Progress, SampleTable, Scores, predict_split
 from mien.faces.detect import make_detector
-from mien.files import sha256_of
 from mien.metrics import wilson_interval
 from mien.paper.ledger import Ledger, RunRow
 from mien.paper.studies import Run, Studies, identity
-from mien.types import BoolArray
 from mien.weights import catalogue
 
-__all__ = ["DATA", "NATURAL", "Context", "Measured", "interval", "percent", "share"]
+__all__ = ["DATA", "NATURAL", "Context", "Measured", "interval", "percent", "rate", "share"]
 
 DATA, NATURAL = "the dataset", "the natural pictures"  # in Context.failed
 
@@ -60,13 +55,6 @@ class Context:
         row = self.ledger.find(sha256, self.dataset.manifest.sha256)
         return row if row and self.ledger.score(row, "val") else None
 
-    def is_unseen(self, split: str) -> BoolArray:
-        """Return which samples (N,) of a split stand in none that training or choosing saw."""
-        rows = self.dataset.manifest.rows_in(split)
-        seen = [has_twin(self.dataset, rows, earlier) for earlier in SEEN_BEFORE[split]]
-        unseen: BoolArray = ~np.any([np.zeros(len(rows), np.bool_), *seen], axis=0)
-        return unseen
-
     def scores(self, runs: list[Run]) -> dict[Run, dict[str, str]]:
         """Return the rows of results.csv on validation, unseen, of those of some runs that were trained."""
         found = {run: self.ledger.unseen(row, "val") for run in runs if (row := self.row(run))}
@@ -95,7 +83,7 @@ class Context:
         manifest = self.dataset.manifest
         if not len(manifest.rows_in(split)):
             return None
-        found = self.ledger.score_of(sha256_of(catalogue.find(model)[0]), manifest.sha256, split, model)
+        found = self.ledger.score_of(catalogue.SHIPPED[model].sha256, manifest.sha256, split, model)
         if not found:
             subsets = self.measure(model, split).subsets
             return subsets.get(subset, subsets["all"])
@@ -134,7 +122,7 @@ class Context:
             on_progress=self.on_progress,
         )  # fmt: skip
         subsets = score_subsets(table)
-        sha256, manifest_sha256 = sha256_of(catalogue.find(model)[0]), sha256_of_dataset(dataset)
+        sha256, manifest_sha256 = catalogue.SHIPPED[model].sha256, sha256_of_dataset(dataset)
         if not self.ledger.score_of(sha256, manifest_sha256, split, classifier.spec.name, detector=detector):
             record(
                 self.ledger.results, subsets, model=classifier.spec.name, model_sha256=sha256,
@@ -142,12 +130,6 @@ class Context:
             )  # fmt: skip
         self._measured[key] = Measured(table, subsets)
         return self._measured[key]
-
-
-def interval(correct: int, total: int) -> str:
-    """Return the 95% interval of a share as text."""
-    low, high = wilson_interval(correct, total)
-    return f"({100 * low:.1f} to {100 * high:.1f})"
 
 
 def share(value: float) -> str:
@@ -160,7 +142,16 @@ def percent(scores: Scores | dict[str, str] | None) -> str:
     if scores is None:
         return "-"
     if isinstance(scores, Scores):
-        accuracy, (low, high) = scores.accuracy, scores.interval
-    else:
-        accuracy, low, high = (float(scores[name]) for name in ("accuracy", "low_95", "high_95"))
-    return f"{100 * accuracy:.2f}% ({100 * low:.1f} to {100 * high:.1f})"
+        return rate(scores.correct, scores.n)
+    return rate(int(scores["correct"]), int(scores["n"]))
+
+
+def rate(correct: int, total: int) -> str:
+    """Return a share as percent with its 95% interval; a dash for a share of nothing."""
+    return f"{share(correct / total)} {interval(correct, total)}" if total else "-"
+
+
+def interval(correct: int, total: int) -> str:
+    """Return the 95% interval of a share in percent."""
+    low, high = wilson_interval(correct, total)
+    return f"({100 * low:.1f} to {100 * high:.1f})"

@@ -187,8 +187,10 @@ class Ledger:
     def add_trials(self, trials: Sequence[TrialRow]) -> None:
         """Write down a search's trials; one of the same number of the same search is replaced."""
         with self._updating():
-            known = {(row.search_sha256, row.manifest_sha256, row.strategy, row.trial): row for row in self._trials}
-            known |= {(row.search_sha256, row.manifest_sha256, row.strategy, row.trial): row for row in trials}
+            known = {
+                (row.search_sha256, row.manifest_sha256, row.strategy, row.trial): row
+                for row in (*self._trials, *trials)
+            }
             self._trials = list(known.values())
             _write(self.folder / "searches.csv", _columns(TrialRow), [asdict(row) for row in self._trials])
 

@@ -13,7 +13,7 @@ from mien.evaluate.score import Scores
 from mien.labels import FER2013
 from mien.metrics import recalls, wilson_interval
 from mien.paper.claims import NATURAL_CONFUSION, NATURAL_RATES
-from mien.paper.context import Context, interval, percent, share
+from mien.paper.context import Context, interval, percent, rate, share
 from mien.paper.page import Block, Gap, Picture, Section, Table, Text
 from mien.types import FloatArray, IntArray
 
@@ -38,7 +38,7 @@ def natural(context: Context) -> Section:
     correct, total = int(np.trace(NATURAL_CONFUSION)), int(NATURAL_CONFUSION.sum())
     blocks: list[Block] = [
         Table(
-            f"The paper's Table III: {correct} of {total} right, {share(correct / total)} {interval(correct, total)}, "
+            f"The paper's Table III: {correct} of {total} right, {rate(correct, total)}, "
             "on a set of its own that was not published. The intervals, here and below, are ours.",
             ["actual", *FER2013, "recognized"],
             _matrix(NATURAL_CONFUSION, NATURAL_RATES),
@@ -87,16 +87,12 @@ def _difference(found: dict[str, Scores], total: int) -> Block:
     ]
     if same.any() and not same.all():
         other = ", ".join(f"{FER2013[k]} {counts[k]} for {papers[k]}" for k in np.flatnonzero(~same))
-        right = {"the paper": np.diag(NATURAL_CONFUSION)} | {
-            model: np.diag(scores.confusion) for model, scores in found.items()
-        }
-        shares = [
-            f"{name} {own[same].sum()}, {share(own[same].sum() / counts[same].sum())} "
-            f"{interval(int(own[same].sum()), int(counts[same].sum()))}"
-            for name, own in right.items()
-        ]
+        confusions = {"the paper": NATURAL_CONFUSION} | {model: scores.confusion for model, scores in found.items()}
+        right = {name: int(np.diag(confusion)[same].sum()) for name, confusion in confusions.items()}
+        equal = int(counts[same].sum())
+        shares = [f"{name} {number}, {rate(number, equal)}" for name, number in right.items()]
         told.append(
-            f"They hold other numbers of some expressions ({other}). Of the {counts[same].sum()} faces of the others, "
+            f"They hold other numbers of some expressions ({other}). Of the {equal} faces of the others, "
             f"as many of each as the paper has, right are: {'; '.join(shares)}."
         )
     told.append(
@@ -112,8 +108,7 @@ def _matrix(counts: IntArray, printed: Sequence[str] = ()) -> list[list[str]]:
     rows = []
     for number, (label, row) in enumerate(zip(FER2013, counts, strict=True)):
         right, total = int(row[number]), int(row.sum())
-        rate = printed[number] if printed else share(right / total) if total else "-"
-        recognized = f"{rate} {interval(right, total)}" if total else rate
+        recognized = f"{printed[number]} {interval(right, total)}" if printed else rate(right, total)
         rows.append([f"{label} ({total})", *(str(count) for count in row), recognized])
     return rows
 
@@ -131,10 +126,9 @@ def fear_claim(found: dict[str, Scores]) -> list[str]:
         surprised, total = int(wrong[SURPRISE]), int(confusion[FEAR].sum())
         wrong[SURPRISE] = 0
         other = int(wrong.argmax())
-        rate = f" {interval(surprised, total)}" if total else ""
-        told.append(
-            f"{name}{': ' if name else ''}{surprised} of {total}{rate} as surprise, {wrong[other]} as {FER2013[other]}"
-        )
+        within = f" {interval(surprised, total)}" if total else ""
+        of = f"{name}: " if name else ""
+        told.append(f"{of}{surprised} of {total}{within} as surprise, {wrong[other]} as {FER2013[other]}")
         if name:
             both = surprised + int(wrong[other])
             by_chance = not both or binomtest(surprised, both).pvalue > LEVEL
