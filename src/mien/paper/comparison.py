@@ -202,12 +202,10 @@ def _difference(measured: dict[str, _Scored], suggested: str, p: dict[str, float
     told = []
     if suggested in tested:
         told.append(_beside_the_claim(tested, suggested, p))
-    best = max(tested, key=lambda name: _number(tested[name].val_unseen, "accuracy"))
-    told.append(
-        f"The one that validation would choose is {best}, with {share(_number(tested[best].test, 'accuracy'))} on test."
-    )
+    best = max(tested, key=lambda name: _number(tested[name].val_unseen))
+    told.append(f"The one that validation would choose is {best}, with {share(_number(tested[best].test))} on test.")
     papers = [_points(row.test_accuracy - row.val_accuracy) for row in TABLE_2 if row.val_accuracy]
-    gaps = [_number(scored.test, "accuracy") - _number(scored.val, "accuracy") for scored in tested.values()]
+    gaps = [_number(scored.test) - _number(scored.val) for scored in tested.values()]
     told.append(
         f"From validation to test the paper's rows go {_listed(papers)}; here it is {_points(min(gaps))} to "
         f"{_points(max(gaps))}."
@@ -235,7 +233,7 @@ def _beside_the_claim(tested: dict[str, _Scored], suggested: str, p: dict[str, f
     where = "above" if claimed > high else "below" if claimed < low else "within"
     ahead = _listed(_points(claimed - row.test_accuracy) for row in TABLE_2[:-1])
     here = _listed(
-        f"{name} by {_points(_number(own.test_unseen, 'accuracy') - _number(other.test_unseen, 'accuracy'))} (p {_p(p[name])})"
+        f"{name} by {_points(_number(own.test_unseen) - _number(other.test_unseen))} (p {_p(p[name])})"
         for name, other in tested.items()
         if name in p
     )
@@ -246,8 +244,8 @@ def _beside_the_claim(tested: dict[str, _Scored], suggested: str, p: dict[str, f
     )
 
 
-def _number(score: dict[str, str] | None, column: str) -> float:
-    """Return a number of a row of results.csv; not a number where there is no row."""
+def _number(score: dict[str, str] | None, column: str = "accuracy") -> float:
+    """Return a number of a row of results.csv, its accuracy where no column is named; NaN where there is no row."""
     return float(score[column]) if score else math.nan
 
 
