@@ -96,7 +96,7 @@ def test_what_cannot_be_asked_is_refused_here(serve: MakeService, tmp_path: Path
     with pytest.raises(InputError, match=r"missing\.mp4: cannot be read"):
         client.video(tmp_path / "missing.mp4")
     with pytest.raises(InputError, match="put it in a list"):
-        client.recognize(b"picture")  # type: ignore[arg-type]
+        client.recognize(b"picture")  # type: ignore[arg-type]  # what is refused
 
 
 def test_a_service_that_is_not_there_or_speaks_no_http_is_named() -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,10 +160,10 @@ def test_ctrl_c_leaves_what_resume_goes_on_from(
     )  # fmt: skip
     train_epoch = fit_module.train_epoch
 
-    def interrupted(*arguments: object) -> tuple[float, int]:
+    def interrupted(*arguments: Any) -> tuple[float, int]:
         if arguments[3] == 2:
             raise KeyboardInterrupt
-        return train_epoch(*arguments)  # type: ignore[arg-type]
+        return train_epoch(*arguments)
 
     monkeypatch.setattr(fit_module, "train_epoch", interrupted)
     code, out, err = run(*command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from mien.data.agreement import (
     vote_entropy,
 )
 from mien.types import IntArray
+
+Measure = Callable[[IntArray], float]
 
 # Fourteen raters, ten subjects, five categories: the example of Wikipedia's "Fleiss' kappa", 0.210.
 TEN_SUBJECTS = np.array(
@@ -108,14 +111,14 @@ def test_the_names_of_annotators_and_the_order_of_faces_and_categories_do_not_ma
 
 
 @pytest.mark.parametrize("measure", [fleiss_kappa, krippendorff_alpha])
-def test_a_face_with_one_answer_or_none_changes_nothing(measure) -> None:  # type: ignore[no-untyped-def]
+def test_a_face_with_one_answer_or_none_changes_nothing(measure: Measure) -> None:
     more = np.vstack([TEN_SUBJECTS, np.eye(5, dtype=np.int64), np.zeros((3, 5), np.int64)])
     assert measure(more) == measure(TEN_SUBJECTS)
     assert bootstrap_interval(measure, more, seed=0) == bootstrap_interval(measure, TEN_SUBJECTS, seed=0)
 
 
 @pytest.mark.parametrize("measure", [fleiss_kappa, krippendorff_alpha])
-def test_full_agreement_is_one_and_chance_is_about_nought(measure) -> None:  # type: ignore[no-untyped-def]
+def test_full_agreement_is_one_and_chance_is_about_nought(measure: Measure) -> None:
     assert measure(3 * np.eye(4, dtype=np.int64)) == pytest.approx(1)
     answers = np.random.default_rng(0).integers(0, 4, (20_000, 3))
     assert measure(counts_of(answers, 4)) == pytest.approx(0, abs=0.01)
@@ -130,7 +133,7 @@ def test_full_agreement_is_one_and_chance_is_about_nought(measure) -> None:  # t
         (np.array([[3, 0], [2, 0], [0, 1]]), "every answer is the same"),
     ],
 )
-def test_what_is_not_defined_is_nan_and_says_why(measure, counts: IntArray, told: str) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_not_defined_is_nan_and_says_why(measure: Measure, counts: IntArray, told: str) -> None:
     assert math.isnan(measure(counts))
     assert all(math.isnan(end) for end in bootstrap_interval(measure, counts, seed=0))
     assert told in undefined(counts)
@@ -141,7 +144,7 @@ def test_where_agreement_is_defined_there_is_nothing_to_explain() -> None:
 
 
 @pytest.mark.parametrize("measure", [fleiss_kappa, krippendorff_alpha])
-def test_the_interval_is_that_of_faces_drawn_one_by_one(measure) -> None:  # type: ignore[no-untyped-def]
+def test_the_interval_is_that_of_faces_drawn_one_by_one(measure: Measure) -> None:
     counts = counts_of(draw_table(5, faces=200), 5)
     paired = counts[counts.sum(axis=1) >= 2]
     generator = np.random.default_rng(1)

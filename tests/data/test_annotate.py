@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,8 +156,8 @@ def test_a_full_disk_is_an_output_error_and_what_was_there_stays(
     store.save("anna", "f1", "happy")
     connect = sqlite3.connect
 
-    def full(*arguments: object, **options: object) -> sqlite3.Connection:
-        database: sqlite3.Connection = connect(*arguments, **options)  # type: ignore[call-overload]
+    def full(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        database: sqlite3.Connection = connect(*arguments, **options)
         (pages,) = database.execute("pragma page_count").fetchone()
         database.execute(f"pragma max_page_count = {pages}")
         return database

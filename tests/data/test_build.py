@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,10 +38,10 @@ def photos(tmp_path: Path, portrait: Path) -> Path:
     return folder
 
 
-def built(photos: Path, out: Path, **changes: object) -> Built:
+def built(photos: Path, out: Path, **changes: Any) -> Built:
     """Return a build of a folder in this process."""
     files, _ = gather_files([photos])
-    return build(files, out, settings=BuildSettings(**changes), jobs=1)  # type: ignore[arg-type]
+    return build(files, out, settings=BuildSettings(**changes), jobs=1)
 
 
 def test_faces_are_found_cut_and_counted(photos: Path, tmp_path: Path) -> None:
@@ -81,11 +82,11 @@ def test_killed_between_two_files_the_same_call_goes_on(
     real = FaceSet.add
     added: list[str] = []
 
-    def add(self: FaceSet, file: object, found: object) -> None:
+    def add(self: FaceSet, file: Any, found: Any) -> None:
         if len(added) == 2:
             raise KeyboardInterrupt
         added.append("")
-        real(self, file, found)  # type: ignore[arg-type]
+        real(self, file, found)
 
     monkeypatch.setattr(FaceSet, "add", add)
     with pytest.raises(KeyboardInterrupt):
@@ -134,10 +135,10 @@ def test_a_full_disk_is_told_and_what_was_written_stays(
 ) -> None:
     real = sqlite3.connect
 
-    def connect(path: object, **how: object) -> sqlite3.Connection:
-        database = real(path, **how)  # type: ignore[call-overload]
+    def connect(path: Any, **how: Any) -> sqlite3.Connection:
+        database: sqlite3.Connection = real(path, **how)
         database.execute("pragma max_page_count = 1")  # of which it makes as many as there are already
-        return database  # type: ignore[no-any-return]
+        return database
 
     files, _ = gather_files([photos / "d.png"])
     build(files, tmp_path / "set", settings=BuildSettings(), jobs=1)
@@ -167,7 +168,7 @@ def test_of_a_video_a_face_is_taken_so_often_or_when_it_changes(tmp_path: Path, 
     every = build(files, tmp_path / "every", settings=BuildSettings(every_s=0.4), jobs=1)
     change = build(files, tmp_path / "change", settings=BuildSettings(on_change=True), jobs=1)
     times = [face.time_s for kept in (True, False) for face in FaceSet(tmp_path / "every").faces(kept=kept)]
-    assert sorted(times) == pytest.approx([0, 0.4, 0.8, 2.0, 2.4, 2.8])  # type: ignore[type-var]
+    assert sorted(times) == pytest.approx([0, 0.4, 0.8, 2.0, 2.4, 2.8])  # type: ignore[type-var]  # of a video all have one
     assert every.kept == 1, "the others are copies of the first"
     assert (change.pictures, change.faces) == (15, 1)
 
@@ -256,11 +257,16 @@ def test_a_build_that_was_cut_short_makes_no_dataset(
         prepare(tmp_path / "set", tmp_path / "data")
 
 
-def test_who_is_forgotten_is_gone_with_pictures_and_copies(photos: Path, tmp_path: Path) -> None:
-    (photos / "who.csv").write_text("file,person\na.jpg,Anna\n")
+def with_anna(photos: Path, out: Path, *, file: str = "a.jpg") -> FaceSet:
+    """Return a set of the folder whose list says of a file that it shows Anna."""
+    (photos / "who.csv").write_text(f"file,person\n{file},Anna\n")
     files, _ = gather_files([photos, photos / "who.csv"])
-    build(files, tmp_path / "set", settings=BuildSettings(), jobs=1)
-    faceset = FaceSet(tmp_path / "set")
+    build(files, out, settings=BuildSettings(), jobs=1)
+    return FaceSet(out)
+
+
+def test_who_is_forgotten_is_gone_with_pictures_and_copies(photos: Path, tmp_path: Path) -> None:
+    faceset = with_anna(photos, tmp_path / "set")
     assert len(list((tmp_path / "set" / "faces").iterdir())) == 2
     assert faceset.forget(person="Anna") == 2
     assert faceset.faces() == faceset.faces(kept=False) == []
@@ -271,12 +277,10 @@ def test_who_is_forgotten_is_gone_with_pictures_and_copies(photos: Path, tmp_pat
 def test_other_copies_of_a_forgotten_face_and_pictures_without_a_face_go_too(photos: Path, tmp_path: Path) -> None:
     shutil.copy(photos / "a.jpg", photos / "b-a.jpg")
     shutil.copy(photos / "a.jpg", photos / "c-a.jpg")
-    (photos / "who.csv").write_text("file,person\nb-a.jpg,Anna\n")
-    files, _ = gather_files([photos, photos / "who.csv"])
-    build(files, tmp_path / "set", settings=BuildSettings(), jobs=1)
-    faceset = FaceSet(tmp_path / "set")
+    faceset = with_anna(photos, tmp_path / "set", file="b-a.jpg")
     (tmp_path / "set" / "faces" / "stray.jpg").write_bytes(b"of a build that was killed")
-    assert faceset.forget(person="Anna") == sum(1 for file in files if file.path.name.endswith("a.jpg")) + 1
+    copies = sum(file.name.endswith("a.jpg") for file in faceset.files())
+    assert faceset.forget(person="Anna") == copies + 1
     assert not {face.name for face in [*faceset.faces(), *faceset.faces(kept=False)]} & {
         "photos/a.jpg",
         "photos/c-a.jpg",
@@ -287,10 +291,7 @@ def test_other_copies_of_a_forgotten_face_and_pictures_without_a_face_go_too(pho
 def test_forgetting_that_was_stopped_half_way_can_be_done_again(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (photos / "who.csv").write_text("file,person\na.jpg,Anna\n")
-    files, _ = gather_files([photos, photos / "who.csv"])
-    build(files, tmp_path / "set", settings=BuildSettings(), jobs=1)
-    faceset = FaceSet(tmp_path / "set")
+    faceset = with_anna(photos, tmp_path / "set")
     with monkeypatch.context() as patch:
         patch.setattr(FaceSet, "_writing", lambda self: pytest.fail("stopped"))
         with pytest.raises(pytest.fail.Exception):

@@ -261,7 +261,7 @@ def test_progress_reaches_its_total(mini: Any, csv_file: Path, tmp_path: Path) -
     write_image(folders / "cover.png", np.zeros((48, 48, 3), np.uint8))
     for source in (csv_file, folders, tmp_path / "set"):
         steps: list[tuple[int, int]] = []
-        gather(source, on_progress=lambda done, total, steps=steps: steps.append((done, total)))  # type: ignore[misc]
+        gather(source, on_progress=lambda done, total, steps=steps: steps.append((done, total)))  # type: ignore[misc]  # a lambda
         assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
         assert {total for _, total in steps} == {len(steps)}
 

@@ -52,5 +52,5 @@ def test_heat_is_shown_about_0_beside_the_probabilities_of_all_labels() -> None:
     _, covered, bars, _ = draw_heat(CROP, heat, title="why", unit="lost", shares=shares).axes
     _, over = covered.get_images()
     assert over.get_clim() == pytest.approx((-0.4, 0.4))
-    assert [bar.get_width() for bar in bars.patches] == pytest.approx(list(np.linspace(0, 90, 7)))  # type: ignore[attr-defined]
+    assert [bar.get_width() for bar in bars.patches] == pytest.approx(list(np.linspace(0, 90, 7)))  # type: ignore[attr-defined]  # they are rectangles
     assert [label.get_text() for label in bars.get_yticklabels()] == list(FER2013)

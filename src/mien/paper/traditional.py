@@ -77,7 +77,7 @@ def _sift(crop: ImageArray) -> FloatArray:
     """Return SIFT descriptors (Lowe 2004) on a grid: a crop of 48 pixels has too few key points of its own."""
     places = range(SIFT_STEP_PX // 2, crop.shape[0], SIFT_STEP_PX)
     points = [cv2.KeyPoint(float(right), float(down), float(SIFT_SIZE_PX), 0.0) for down in places for right in places]
-    _, descriptors = cv2.SIFT_create().compute(crop, points)  # type: ignore[attr-defined]
+    _, descriptors = cv2.SIFT_create().compute(crop, points)  # type: ignore[attr-defined]  # OpenCV types all but SIFT
     found: FloatArray = np.asarray(descriptors, np.float32).ravel()
     return found
 

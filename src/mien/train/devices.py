@@ -30,7 +30,7 @@ def find_precision(device: torch.device) -> torch.dtype:
     """Return bfloat16 where the processor computes in it, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    has_onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    has_onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # PyTorch: untyped
     if has_onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         # oneDNN takes bfloat16 on any AVX-512; without the instructions for it, it is slower than float32.
         has_instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

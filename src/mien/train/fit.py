@@ -327,7 +327,7 @@ def train_epoch(
             logits = network(inputs)
         loss = total_loss(logits, targets, taught, heads, recipe)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
         if config.clip_norm:
             nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
         optimiser.step()

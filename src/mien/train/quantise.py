@@ -27,7 +27,7 @@ OPERATIONS = ("Add", "Conv", "MaxPool", "Relu")
 BATCH = 64
 
 
-class _Crops(CalibrationDataReader):  # type: ignore[misc]
+class _Crops(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime comes without types
     """Hands out batches of crops for measuring how large each map's values get."""
 
     def __init__(self, name: str, crops: ImageArray) -> None:
