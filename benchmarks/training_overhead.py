@@ -25,8 +25,9 @@ from mien.train.answers import HEADS
 from mien.train.config import Recipe, read_recipe
 from mien.train.dataset import TrainingData, load
 from mien.train.devices import autocast, describe, find_device, find_layout, find_precision
-from mien.train.fit import start, train_epoch
+from mien.train.fit import train_epoch
 from mien.train.network import normalise, to_input
+from mien.train.state import start
 from mien.train.teach import total_loss
 
 TARGET = 0.15

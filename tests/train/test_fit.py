@@ -26,12 +26,14 @@ from mien.train.config import ModelConfig, Recipe, read_recipe
 from mien.train.curves import Row
 from mien.train.dataset import CropTable, load
 from mien.train.devices import autocast
-from mien.train.fit import FILES, State, fit, start, train_epoch
+from mien.train.fit import fit, train_epoch
 from mien.train.losses import cross_entropy
 from mien.train.models import registry
 from mien.train.models.resnet import ResNet
 from mien.train.network import normalise, to_input
+from mien.train.run_folder import FILES
 from mien.train.schedule import learning_rate_at
+from mien.train.state import State, start
 from mien.train.validate import mean_probabilities, predict_views
 from mien.types import IntArray
 

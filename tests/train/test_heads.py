@@ -16,7 +16,7 @@ from mien.data.manifest import read
 from mien.errors import InputError
 from mien.labels import FER2013, FERPLUS
 from mien.metrics import log_loss
-from mien.train import checkpoint
+from mien.train import checkpoint, run_folder
 from mien.train import fit as fit_module
 from mien.train.config import PeopleConfig, Recipe, read_recipe
 from mien.train.curves import COLUMNS
@@ -145,9 +145,9 @@ def test_a_change_that_was_broken_off_is_made_by_the_next_resume(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for name in ("write_text", "_calibrate"):
+    for home, name in ((run_folder, "write_text"), (fit_module, "calibrate")):
         with monkeypatch.context() as patch:
-            patch.setattr(fit_module, name, killed)
+            patch.setattr(home, name, killed)
             with pytest.raises(KeyboardInterrupt):
                 fit(joined, folder, resume=True)
         assert checkpoint.load_predictor(folder / "best.pt")[1] == recipe

@@ -15,11 +15,12 @@ import torch
 
 from mien.errors import InputError, ModelError
 from mien.files import write_text
-from mien.train import checkpoint
+from mien.train import checkpoint, run_folder
 from mien.train import fit as fit_module
 from mien.train.config import Recipe
 from mien.train.curves import Row
-from mien.train.fit import FILES, fit
+from mien.train.fit import fit
+from mien.train.run_folder import FILES
 
 MakeDataset = Callable[..., Path]
 MakeRecipe = Callable[..., Recipe]
@@ -87,7 +88,7 @@ def test_a_run_killed_at_any_write_ends_with_the_same_files(
     recipe = make_recipe(make_dataset(), epochs=2)
     monkeypatch.setattr(fit_module, "draw_curves", draw_quickly)
     fit(recipe, tmp_path / "whole")
-    home: Any = checkpoint if writer.startswith("checkpoint") else fit_module
+    home: Any = {"checkpoint.save": checkpoint, "write_text": run_folder}.get(writer, fit_module)
     name = writer.rpartition(".")[2]
     write = getattr(home, name)
     for number in range(1, 7):

@@ -22,10 +22,11 @@ from mien.train.answers import make_answers
 from mien.train.config import DataConfig, ModelConfig, OptimiserConfig, PeopleConfig, Recipe, StopConfig, read_recipe
 from mien.train.dataset import load
 from mien.train.export import export
-from mien.train.fit import fit, start
+from mien.train.fit import fit
 from mien.train.network import Predictor
 from mien.train.quantise import quantise
 from mien.train.start import hash_of_start
+from mien.train.state import State, start
 from mien.types import FloatArray, ImageArray
 from mien.weights import catalogue
 
@@ -217,7 +218,7 @@ def test_an_expression_that_is_in_no_face_is_not_held_impossible(make_dataset: M
 def test_where_no_epoch_is_better_the_start_is_kept(
     make_file: MakeFile, make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoil(state: fitting.State, *_: object) -> tuple[float, int]:
+    def spoil(state: State, *_: object) -> tuple[float, int]:
         for weights in (*state.network.parameters(), *state.averaged.parameters()):
             weights.data.zero_()  # one answer for every crop
         return 1.0, 16

@@ -14,7 +14,8 @@ from mien.train import checkpoint
 from mien.train import fit as fit_module
 from mien.train.config import OptimiserConfig, Recipe, StopConfig
 from mien.train.curves import Row
-from mien.train.fit import State, fit, judge
+from mien.train.fit import fit, judge
+from mien.train.state import State
 
 MakeDataset = Callable[..., Path]
 MakeRecipe = Callable[..., Recipe]

@@ -22,10 +22,11 @@ from mien.train.config import Recipe, dumps, with_values
 from mien.train.curves import Row
 from mien.train.dataset import load
 from mien.train.devices import find_device
-from mien.train.fit import fit, start
+from mien.train.fit import fit
 from mien.train.search_figures import draw_search
 from mien.train.search_space import Space
 from mien.train.search_study import GRID_POINTS, STRATEGIES, Bench, claim, identity_of, open_study, trial_name
+from mien.train.state import start
 from mien.train.teach import load_teachers
 
 __all__ = ["Found", "Progress", "search"]
