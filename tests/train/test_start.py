@@ -16,6 +16,7 @@ from mien.classify import Classifier
 from mien.data import manifest as manifests
 from mien.errors import DataError, InputError, RecipeError
 from mien.files import sha256_of
+from mien.metrics import log_loss
 from mien.spec import CropSpec
 from mien.train import checkpoint
 from mien.train.answers import make_answers
@@ -27,6 +28,7 @@ from mien.train.network import Predictor
 from mien.train.quantise import quantise
 from mien.train.start import hash_of_start
 from mien.train.state import State, start
+from mien.train.validate import asked, mean_probabilities, predict_views
 from mien.types import FloatArray, ImageArray
 from mien.weights import catalogue
 
@@ -191,6 +193,28 @@ def test_a_run_keeps_the_model_that_it_started_from(make_dataset: MakeDataset, t
     checkpoint.save(folder / "last.pt", content)
     model.unlink()
     assert fit(recipe, folder, resume=True).epochs == 2  # a finished run needs it no more
+
+
+def test_an_epoch_is_chosen_by_the_answer_as_it_is_exported(
+    make_file: MakeFile, make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    data = make_dataset(train=32, val=210, votes=True)
+    recipe = recipe_of(make_file("resnet", labels="both"), "resnet", labels="both")
+    recipe = replace(
+        recipe,
+        data=replace(recipe.data, manifests=(str(data),)),
+        people=PeopleConfig(fer2013_share=0.5, logit_adjustment=0.75),
+    )
+    run = fit(recipe, tmp_path / "run")
+    predictor, _, specs = checkpoint.load_predictor(run.folder / "best.pt")
+    assert specs["ferplus"].temperature > 2, "a fitted temperature changes nothing"
+    table, people = load(recipe.data).val, predictor.answer("people")
+    views = predict_views(predictor, table, CPU, mirror=recipe.mirror)
+    rows, expected = asked(people, table)
+    given = mean_probabilities(views[:, rows], people)
+    best = checkpoint.load(run.folder / "last.pt")["best"]
+    assert best["val_loss"] == pytest.approx(log_loss(given, expected), rel=1e-6)
+    assert best["val_accuracy"] == (given.argmax(1) == expected.argmax(1)).mean()
 
 
 def test_faces_that_nobody_voted_on_can_have_their_label_as_the_vote(make_dataset: MakeDataset) -> None:

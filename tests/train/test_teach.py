@@ -19,10 +19,11 @@ from mien.spec import CropSpec
 from mien.train import fit as fit_module
 from mien.train.answers import HEADS, Head
 from mien.train.config import DataConfig, ModelConfig, OptimiserConfig, Recipe, TeacherConfig
+from mien.train.export import export
 from mien.train.fit import fit
 from mien.train.losses import cross_entropy, distillation, widen
 from mien.train.network import to_input
-from mien.train.teach import load_teachers, teach, total_loss
+from mien.train.teach import Teacher, load_teachers, teach, total_loss
 
 MakeDataset = Callable[..., Path]
 MakeModel = Callable[..., Path]
@@ -30,6 +31,7 @@ MakeRecipe = Callable[..., Recipe]
 WeightsOf = Callable[..., str]
 
 BOTH = HEADS["both"]
+CPU = torch.device("cpu")
 
 
 def taught_by(*models: Path | str, labels: str = "both", **settings: Any) -> Recipe:
@@ -55,16 +57,16 @@ def distributions(count: int, seed: int) -> Tensor:
 
 
 def test_a_recipe_without_teachers_has_none() -> None:
-    assert load_teachers(taught_by(), CropSpec()) == []
+    assert load_teachers(taught_by(), CropSpec(), CPU) == []
 
 
 def test_teachers_are_found_in_the_order_of_the_recipe_whatever_their_normalisation(make_model: MakeModel) -> None:
     first = make_model("first.onnx", answers=("fer2013", "ferplus"))
     crop = CropSpec(normalisation="none")
     second = make_model("second.onnx", answers=("people", "fer2013", "ferplus"), crop=crop)
-    found = load_teachers(taught_by(first, second), CropSpec())
+    found = load_teachers(taught_by(first, second), CropSpec(), CPU)
     assert [teacher.answers for teacher in found] == [("fer2013", "ferplus"), ("people", "fer2013", "ferplus")]
-    assert len(load_teachers(taught_by("paper-cnn", labels="label"), CropSpec())) == 1
+    assert len(load_teachers(taught_by("paper-cnn", labels="label"), CropSpec(), CPU)) == 1
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_a_teacher_of_other_heads_or_crops_is_refused_by_its_name(
 ) -> None:
     path = make_model(answers=answers, crop=crop)
     with pytest.raises(RecipeError, match=rf"recipe 'pupil': its teacher {path} {said}"):
-        load_teachers(taught_by(path), CropSpec())
+        load_teachers(taught_by(path), CropSpec(), CPU)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -111,6 +113,23 @@ def test_a_teacher_says_what_it_answers_to_the_same_crops_softened(
         answer = torch.from_numpy(Classifier.load(path, answer=head.name).predict_once(crops.numpy()))
         softened = torch.softmax(answer.log() / temperature, dim=1)
         torch.testing.assert_close(said[:, head.columns], softened, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_checkpoint_teaches_what_its_exported_file_does(
+    make_dataset: MakeDataset, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    run = fit(make_recipe(make_dataset(train=32, val=14, votes=True), labels="both", epochs=1), tmp_path / "run").folder
+    export(run / "best.pt", run / "model.onnx")
+    recipe, inputs = taught_by(run / "best.pt", run / "model.onnx"), to_input(halves(9))
+    checkpoint, file = load_teachers(recipe, CropSpec(), CPU)
+    said = teach([checkpoint], BOTH, inputs, 2.0)
+    assert not said.requires_grad
+    torch.testing.assert_close(said, teach([file], BOTH, inputs, 2.0), atol=0.01, rtol=0.02)  # bf16, fp16
+    with pytest.raises(RecipeError, match=r"its teacher .*best\.pt reads other crops"):
+        load_teachers(taught_by(run / "best.pt"), CropSpec(contrast="clahe"), CPU)
+    with pytest.raises(RecipeError, match=r"its teacher cannot be used: .*absent\.pt: no such checkpoint"):
+        load_teachers(taught_by(tmp_path / "absent.pt"), CropSpec(), CPU)
 
 
 def test_several_teachers_are_averaged_after_softening(make_model: MakeModel) -> None:
@@ -154,6 +173,17 @@ def test_who_has_no_weight_has_no_say(weight: float, by_labels: bool) -> None:
     )
     assert (loss != other_labels) == by_labels
     assert (loss != other_teacher) == (not by_labels)
+
+
+def test_what_a_row_weighs_for_its_labels_it_weighs_for_its_teachers() -> None:
+    logits, targets, taught, recipe = random(6), distributions(6, 1), distributions(6, 2), taught_by(weight=0.3)
+    twice = torch.tensor([2.0, 0, 1, 0, 3, 0])[:, None]
+    apart = [
+        weight * total_loss(logits[row, None], targets[row, None], taught[row, None], BOTH, recipe)
+        for row, weight in enumerate(twice.flatten().tolist())
+    ]
+    weighed = total_loss(logits, targets * twice, taught, BOTH, recipe)
+    torch.testing.assert_close(weighed, torch.stack(apart).mean())
 
 
 def test_a_row_without_votes_asks_nothing_of_the_second_head() -> None:
@@ -236,7 +266,7 @@ def test_teachers_see_what_the_pupil_does_at_their_own_size_and_before_it_is_spo
 ) -> None:
     seen: list[Tensor] = []
 
-    def noted(teachers: list[Classifier], heads: tuple[Head, ...], inputs: Tensor, temperature: float) -> Tensor:
+    def noted(teachers: list[Teacher], heads: tuple[Head, ...], inputs: Tensor, temperature: float) -> Tensor:
         seen.append(inputs)
         return teach(teachers, heads, inputs, temperature)
 

@@ -31,7 +31,7 @@ from mien.train.schedule import learning_rate_at, size_at
 from mien.train.start import hash_of_start
 from mien.train.state import State, start
 from mien.train.teach import hashes_of_teachers, load_teachers, teach, total_loss
-from mien.train.validate import asked, mean_probabilities, predict_views
+from mien.train.validate import asked, fit_temperatures, mean_probabilities, predict_views
 
 __all__ = ["FitResult", "fit", "judge", "train_epoch"]
 
@@ -80,7 +80,7 @@ def fit(
     if last.is_file():
         restore(state, recipe, data, folder)
     if not state.finished:
-        _load_others(state, recipe, data.crop, folder)
+        _load_others(state, recipe, data.crop, folder, where)
     prepare(folder, recipe)
     if recipe.model.start and not state.rows:  # what it starts from is kept where no epoch is better
         state.best = {"epoch": 0, **_validate(state, recipe, data, where)}
@@ -113,9 +113,9 @@ def fit(
     )
 
 
-def _load_others(state: State, recipe: Recipe, crop: CropSpec, folder: Path) -> None:
+def _load_others(state: State, recipe: Recipe, crop: CropSpec, folder: Path, device: torch.device) -> None:
     """Load the teachers, and note them and the model that the run started from, which a run keeps to its end."""
-    state.teachers = load_teachers(recipe, crop)
+    state.teachers = load_teachers(recipe, crop, device)
     teachers, started_from = hashes_of_teachers(recipe), hash_of_start(recipe)
     if state.rows and state.taught_by != teachers:
         raise InputError(f"{folder}: its run had another teacher of that name; name another folder with --out")
@@ -154,7 +154,10 @@ def _validate(state: State, recipe: Recipe, data: TrainingData, device: torch.de
     """
     answers = make_answers(recipe, torch.from_numpy(data.prior), {})
     views = predict_views(Predictor(state.averaged, data.crop, answers), data.val, device, mirror=recipe.mirror)
-    chosen_by = [next(iter(answers))] if recipe.model.start else [head.name for head in HEADS[recipe.data.labels]]
+    chosen_by = [head.name for head in HEADS[recipe.data.labels]]
+    if recipe.model.start:
+        chosen_by = [next(iter(answers))]
+        fit_temperatures(answers, views, data.val)  # how the heads are joined depends on them
     losses, accuracies = {}, {}
     for name in chosen_by:
         rows, expected = asked(answers[name], data.val)

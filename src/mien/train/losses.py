@@ -28,7 +28,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, *, smoothing: float = 0.0) ->
 def distillation(logits: Tensor, taught: Tensor, *, temperature: float) -> Tensor:
     """Return the mean cross-entropy between softened predictions and a teacher's, a scalar.
 
-    logits: (N, L).  taught: (N, L) the teacher's probabilities at the same temperature.
+    logits: (N, L).  taught: (N, L) the teacher's probabilities at the same temperature, each row times its weight.
     Source: Hinton et al. 2015, "Distilling the Knowledge in a Neural Network", section 2, with its factor of
     temperature squared, which keeps the gradients of the size of those of the labels.
     """

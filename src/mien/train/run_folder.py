@@ -18,7 +18,7 @@ from mien.train.config import Recipe, dumps, from_fields
 from mien.train.curves import Row
 from mien.train.dataset import TrainingData
 from mien.train.state import State
-from mien.train.validate import asked, fit_temperature, predict_views
+from mien.train.validate import fit_temperatures, predict_views
 
 __all__ = ["FILES", "calibrate", "prepare", "restore", "save_best", "save_last"]
 
@@ -115,10 +115,7 @@ def calibrate(folder: Path, recipe: Recipe, data: TrainingData, device: torch.de
     predictor, _, _ = checkpoint.load_predictor(folder / "best.pt")
     views = predict_views(predictor.to(device), data.val, device, mirror=recipe.mirror)
     answers = make_answers(recipe, torch.from_numpy(data.prior), {})
-    # The joined answer comes first by name and last here: it is made of the others at their temperatures.
-    for answer in reversed(answers.values()):
-        rows, expected = asked(answer, data.val)
-        answer.temperature = fit_temperature(views[:, rows], expected, answer)
+    fit_temperatures(answers, views, data.val)
     temperatures = {name: answer.temperature for name, answer in answers.items()}
     fields = {**content, "recipe": dataclasses.asdict(recipe), "specs": _specs(recipe, data, temperatures)}
     checkpoint.save(folder / "best.pt", fields)

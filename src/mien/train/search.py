@@ -76,8 +76,9 @@ def search(
         raise InputError(f"unknown strategy {strategy!r}; expected one of {', '.join(STRATEGIES)}")
     folder, progress = Path(folder), progress or Progress()
     data = load(recipe.data)
-    start(recipe, data.crop, find_device(device))  # what no trial could do is told of now
-    load_teachers(recipe, data.crop)
+    where = find_device(device)
+    start(recipe, data.crop, where)  # what no trial could do is told of now
+    load_teachers(recipe, data.crop, where)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     make_folder(folder)
     grid = {key: opened.grid(GRID_POINTS) for key, opened in space.items()}

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from mien.classify import Classifier
 from mien.errors import RecipeError
 from mien.labels import FER2013
 from mien.spec import CropSpec
@@ -19,6 +18,7 @@ from mien.train.curves import Row
 from mien.train.devices import find_layout
 from mien.train.models.registry import build
 from mien.train.start import start_from
+from mien.train.teach import Teacher
 from mien.types import FloatArray
 
 __all__ = ["State", "start"]
@@ -34,7 +34,7 @@ class State:
     network: nn.Module
     averaged: nn.Module  # the network itself where no average is kept
     optimiser: torch.optim.Optimizer
-    teachers: list[Classifier] = field(default_factory=list)
+    teachers: list[Teacher] = field(default_factory=list)
     taught_by: list[str] = field(default_factory=list)  # their files' SHA-256
     started_from: str = ""  # the SHA-256 of the file whose weights were the first; empty: they were fresh
     rows: list[Row] = field(default_factory=list)

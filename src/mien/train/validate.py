@@ -14,7 +14,7 @@ from mien.train.devices import autocast
 from mien.train.network import Predictor
 from mien.types import BoolArray, FloatArray
 
-__all__ = ["asked", "fit_temperature", "mean_probabilities", "predict_views"]
+__all__ = ["asked", "fit_temperature", "fit_temperatures", "mean_probabilities", "predict_views"]
 
 VALIDATION_BATCH = 256
 
@@ -52,6 +52,14 @@ def fit_temperature(views: FloatArray, targets: FloatArray, answer: Answer) -> f
 
     found = round(float(minimize_scalar(loss_at, bounds=(0.2, 5.0), method="bounded").x), 4)
     return min((1.0, found), key=loss_at)
+
+
+def fit_temperatures(answers: dict[str, Answer], views: FloatArray, table: CropTable) -> None:
+    """Give each answer the temperature that suits it on a table's crops.  views: logits (V, N, columns) of these."""
+    # The joined answer comes first by name and last here: it is made of the others at their temperatures.
+    for answer in reversed(answers.values()):
+        rows, expected = asked(answer, table)
+        answer.temperature = fit_temperature(views[:, rows], expected, answer)
 
 
 def asked(answer: Answer, table: CropTable) -> tuple[BoolArray, FloatArray]:
