@@ -16,8 +16,10 @@ import pytest
 
 from mien.cli.main import main
 from mien.data import manifest as manifests
+from mien.data.faceset import FaceSet
 from mien.data.manifest import read
 from mien.media import write_image
+from mien.spec import CropSpec
 
 MakeDataset = Callable[..., Path]
 
@@ -105,6 +107,23 @@ def test_size_and_colour_reach_the_crops(mien: Mien, csv_file: Path, tmp_path: P
     assert read(tmp_path / "out").manifest.crop.margin == 0.5
 
 
+def test_an_option_that_would_be_ignored_is_refused(mien: Mien, csv_file: Path, tmp_path: Path) -> None:
+    FaceSet.create(tmp_path / "set", crop=CropSpec(), settings={})
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "labels.csv").write_text("file,emotion\n")
+    for source, option, value, told in (
+        (tmp_path / "set", "--size", "48", "--size would be ignored: .*set is a set"),
+        (tmp_path / "set", "--split", "val", "--split would be ignored"),
+        (tmp_path / "set", "--ferplus", csv_file, "--ferplus would be ignored"),
+        (tmp_path, "--rule", "votes", "--rule would be ignored: it is for a set"),
+        (csv_file, "--shares", "0.5,0.2,0.3", "--shares would be ignored: it is for a set"),
+        (csv_file, "--detector", "dlib", "--detector would be ignored: it is for faces/"),
+        (tmp_path / "absent", "--rule", "votes", "absent: no such file or folder"),
+    ):
+        error_of(mien("data", "prepare", source, "--out", tmp_path / "out", option, value), told)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_bad_row_is_an_error_that_names_it_and_can_be_skipped(mien: Mien, csv_file: Path, tmp_path: Path) -> None:
     with csv_file.open("a") as file:
         file.write("3,1 2 3,Training\n9")
@@ -172,9 +191,9 @@ def test_what_cannot_be_read_is_one_line(mien: Mien, csv_file: Path, tmp_path: P
     error_of(prepare(csv_file, "--ferplus", tmp_path), "cannot be read")
     error_of(prepare(csv_file, "--size", "4"), "crop size_px is 4; expected 8 to 1024")
     error_of(prepare(csv_file, "--colour", "sepia"), "crop colour is 'sepia'; expected one of grey, rgb")
-    error_of(prepare(csv_file, "--split", "dev"), "unknown split 'dev'")
     (tmp_path / "set" / "faces").mkdir(parents=True)
     (tmp_path / "set" / "labels.csv").touch()
+    error_of(prepare(tmp_path / "set", "--split", "dev"), "unknown split 'dev'")
     error_of(prepare(tmp_path / "set", "--detector", "magic"), "detector 'magic'")
     error_of(prepare(tmp_path / "set"), r"labels\.csv: expected the columns file, emotion")
     error_of(prepare(tmp_path / ("x" * 300)), "no such file or folder")

@@ -50,6 +50,16 @@ PLANTED = [
 ]  # fmt: skip
 
 
+def test_a_gap_is_not_closed_by_copies() -> None:
+    dataset = dataset_of([(TRAIN, "happy", number) for number in range(30)])
+    origin = [None] * 12 + ["picture 0"] * 18
+    copied = replace(dataset, manifest=replace(dataset.manifest, origin=origin))
+    told = "train has 12 faces labelled happy: what is measured on them is uncertain"
+    assert told in audit(copied).gaps
+    assert not [gap for gap in audit(dataset).gaps if "labelled happy:" in gap]
+    assert audit(copied).balance["train"] == [30]
+
+
 def test_class_balance_counts_every_split_and_label() -> None:
     found = audit(dataset_of(PLANTED))
     assert found.labels == FER2013

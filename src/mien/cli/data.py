@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -24,10 +25,15 @@ app.command()(build)
 app.command()(label)
 
 DEFAULT_CROP = CropSpec()
+#: Options that one kind of source alone has a use for.
+OF_SETS = ("rule", "least", "shares", "balance")
+OF_LABELLED_FACES = ("detector", "split")
+OF_PICTURES = ("ferplus", "skip_bad", "size", "margin", "offset", "colour")
 
 
 @app.command()
 def prepare(
+    context: typer.Context,
     source: Annotated[
         Path, typer.Argument(help="fer2013.csv, train|test/<emotion>/, faces/ with labels.csv, or a labelled set.")
     ],
@@ -62,11 +68,18 @@ def prepare(
     larger labelled ones the face is found (--detector none: they are faces as well).  A set of `mien data build` is
     split so that no person and no file is in two splits.
     """
+    from mien.data.faceset import is_faceset
     from mien.data.labelled_set import LabelRules
     from mien.data.prepare import is_labelled_faces, listed
     from mien.data.prepare import prepare as prepare_source
     from mien.faces.detect import make_detector
 
+    if is_faceset(source):
+        _refuse(context, OF_PICTURES + OF_LABELLED_FACES, f"{source} is a set, whose faces are cut already")
+    elif os.path.exists(source):  # noqa: PTH110  pathlib's own raises where a name is too long
+        _refuse(context, OF_SETS, f"it is for a set of `mien data build`, which {source} is not")
+        if not is_labelled_faces(source):
+            _refuse(context, OF_LABELLED_FACES, f"it is for faces/ beside labels.csv, which {source} does not hold")
     finder = make_detector(detector) if is_labelled_faces(source) else None
     crop = CropSpec(size_px=size, margin=margin, offset_y=offset, colour=colour)
     with progress_bar("preparing", unit="faces") as advance:
@@ -91,6 +104,14 @@ def prepare(
         err.print(f"no face was found in {missed} of {len(manifest)} pictures; they count as errors in evaluation")
     counts = ", ".join(f"{name} {len(manifest.rows_in(name)):,}" for name in ("train", "val", "test"))
     out.print(f"{len(manifest):,} faces ({counts}) in {printable(out_dir)}", markup=False, soft_wrap=True)
+
+
+def _refuse(context: typer.Context, options: tuple[str, ...], why: str) -> None:
+    """Raise InputError where one of some options was given: it would be ignored."""
+    for name in options:
+        given = context.get_parameter_source(name)
+        if given is not None and given.name == "COMMANDLINE":
+            raise InputError(f"--{name.replace('_', '-')} would be ignored: {why}; leave it out")
 
 
 def _shares(text: str) -> tuple[float, float, float]:

@@ -69,10 +69,9 @@ def audit(dataset: Dataset) -> Audit:
     groups_of = [set(group[split == index].tolist()) for index in range(len(SPLITS))]
     in_split = [int((split == index).sum()) for index in range(len(SPLITS))]
     labels = tuple(FERPLUS[label] for label in present)
-    balance = {
-        name: [int(((manifest.split == index) & (manifest.label == label)).sum()) for label in present]
-        for index, name in enumerate(SPLITS)
-    }
+    origins = manifest.origin or [None] * len(manifest)
+    is_copy = np.array([origin is not None for origin in origins], np.bool_)
+    balance = _balance(manifest, present, np.ones(len(manifest), np.bool_))
     twins = {
         name: {
             other: int(np.isin(group[split == index], list(groups_of[number])).sum())
@@ -82,9 +81,9 @@ def audit(dataset: Dataset) -> Audit:
         for index, name in enumerate(SPLITS)
     }
     people = {name: _people(manifest, index, present) for index, name in enumerate(SPLITS)}
-    origins = manifest.origin or [None] * len(manifest)
     people_crossing = crossing(manifest.person, manifest.split)
     copies_crossing = _copies_crossing(manifest)
+    originals = _balance(manifest, present, ~is_copy)
     return Audit(
         labels=labels,
         balance=balance,
@@ -101,10 +100,18 @@ def audit(dataset: Dataset) -> Audit:
         voted=0 if manifest.votes is None else int((manifest.votes.sum(axis=1) > 0).sum()),
         people=people,
         people_crossing=people_crossing,
-        copies=sum(origin is not None for origin in origins),
+        copies=int(is_copy.sum()),
         copies_crossing=copies_crossing,
-        gaps=_gaps(manifest, labels, balance, people, twins, people_crossing, copies_crossing),
+        gaps=_gaps(manifest, labels, originals, people, twins, people_crossing, copies_crossing),
     )
+
+
+def _balance(manifest: Manifest, present: list[int], wanted: BoolArray) -> dict[str, list[int]]:
+    """Return how many of the wanted rows of each split carry each of the labels."""
+    return {
+        name: [int((wanted & (manifest.split == index) & (manifest.label == label)).sum()) for label in present]
+        for index, name in enumerate(SPLITS)
+    }
 
 
 def _people(manifest: Manifest, split: int, labels: list[int]) -> list[int]:
@@ -128,16 +135,19 @@ def _copies_crossing(manifest: Manifest) -> list[str]:
 def _gaps(
     manifest: Manifest,
     labels: tuple[str, ...],
-    balance: dict[str, list[int]],
+    originals: dict[str, list[int]],
     people: dict[str, list[int]],
     twins: dict[str, dict[str, int]],
     people_crossing: list[str],
     copies_crossing: list[str],
 ) -> list[str]:
-    """Return in words what the dataset lacks and what its scores therefore cannot tell."""
+    """Return in words what the dataset lacks and what its scores therefore cannot tell.
+
+    originals: the balance without copies, which are no faces more.
+    """
     rows = len(manifest)
     gaps = [f"no face is labelled {label}" for label in FER2013 if label not in labels]
-    for split, counts in balance.items():
+    for split, counts in originals.items():
         if not sum(counts):
             gaps.append(f"the split {split} is empty")
             continue
