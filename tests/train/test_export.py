@@ -25,9 +25,10 @@ from mien.labels import FER2013, FERPLUS
 from mien.spec import CropSpec, ModelSpec
 from mien.train import checkpoint
 from mien.train import export as export_module
-from mien.train.answers import count_logits
+from mien.train.answers import count_logits, make_answers
 from mien.train.config import DataConfig, ModelConfig, PeopleConfig, Recipe
-from mien.train.export import export, fold_batch_norm, round_to_half
+from mien.train.export import drop_unread, export, fold_batch_norm, round_to_half
+from mien.train.models import registry
 from mien.train.models.registry import build
 from mien.train.network import Predictor
 from mien.types import ImageArray
@@ -73,6 +74,10 @@ KINDS = {
         },
     ),
 }
+KINDS["label+votes"] = (
+    Recipe("e", data=DataConfig(labels="label+votes"), model=RESNET),
+    {"fer2013": ModelSpec("e", FER2013, CropSpec(), 0.9, True, "MIT", "4" * 64)},
+)
 ANSWERS = [(kind, answer) for kind, (_, specs) in KINDS.items() for answer in specs]
 
 
@@ -149,6 +154,20 @@ def test_rounding_and_folding_hardly_change_the_answers(exported: Exported, kind
         before = predictor(torch.from_numpy(crops))
     for answer, shares in zip(specs, before, strict=True):
         assert np.abs(Classifier.load(out, answer=answer).predict_once(crops) - shares.numpy()).max() < 0.01
+
+
+@pytest.mark.parametrize("name", registry.MODELS)
+def test_a_head_that_helped_in_training_leaves_nothing_behind(name: str, as_trained: AsTrained) -> None:
+    recipe = Recipe("helped", data=DataConfig(labels="label+votes"), model=ModelConfig(name))
+    network = as_trained(build(recipe.model, labels=15, crop=CropSpec()))
+    whole = Predictor(network, CropSpec(), make_answers(recipe, torch.ones(7) / 7, {})).eval()
+    kept = drop_unread(whole)
+    alone = build(recipe.model, labels=7, crop=CropSpec())
+    assert [part.shape for part in kept.network.parameters()] == [part.shape for part in alone.parameters()]
+    crops = torch.from_numpy(faces(8, CropSpec()))
+    with torch.no_grad():
+        torch.testing.assert_close(kept(crops), whole(crops))
+        assert kept.logits(crops).shape == (8, 7)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mien.classify import Classifier
-from mien.data.manifest import read
+from mien.data.manifest import read, write
 from mien.errors import InputError
 from mien.labels import FER2013, FERPLUS
 from mien.metrics import log_loss
@@ -90,6 +90,26 @@ def test_a_run_ends_in_a_file_with_three_answers(recipe: Recipe, tmp_path: Path)
         assert answer.spec.name == full_names[name]
         assert answer.spec.labels == (FERPLUS if name == "ferplus" else FER2013)
         np.testing.assert_allclose(answer.predict(crops), shares, atol=0.02)
+
+
+def test_votes_can_help_the_label_without_an_answer_of_their_own(
+    recipe: Recipe, tmp_path: Path, weights_of: WeightsOf
+) -> None:
+    recipe = replace(recipe, data=replace(recipe.data, labels="label+votes"))
+    helped = fit(recipe, tmp_path / "helped").folder
+    assert list(said(recipe, helped)) == ["fer2013"]
+    with (helped / "log.csv").open(newline="") as file:
+        assert list(next(csv.DictReader(file))) == list(COLUMNS)
+    dataset = read(recipe.data.manifests[0])
+    assert dataset.manifest.votes is not None
+    others = replace(dataset.manifest, votes=np.roll(dataset.manifest.votes, 1, axis=1))
+    write(others, np.array(dataset.crops), tmp_path / "others")
+    data = replace(recipe.data, manifests=(str(tmp_path / "others"),))
+    other = fit(replace(recipe, data=data), tmp_path / "other").folder
+    assert weights_of(helped / "best.pt") != weights_of(other / "best.pt")
+    export(helped / "best.pt", tmp_path / "model.onnx")
+    model = Classifier.load(tmp_path / "model.onnx")
+    assert (model.answers, model.spec.name, model.spec.labels) == (("fer2013",), "run", FER2013)
 
 
 def test_each_answer_is_calibrated_on_what_it_is_asked(recipe: Recipe, tmp_path: Path) -> None:

@@ -44,11 +44,13 @@ class Head:
         return slice(self.first, self.first + len(self.labels))
 
 
+_BOTH = (Head("fer2013", FER2013, 0), Head("ferplus", FERPLUS, len(FER2013)))
 #: The heads of a network by what it is trained on (data.labels of the recipe).
 HEADS: dict[str, tuple[Head, ...]] = {
     "label": (Head("fer2013", FER2013, 0),),
     "votes": (Head("ferplus", FERPLUS, 0),),
-    "both": (Head("fer2013", FER2013, 0), Head("ferplus", FERPLUS, len(FER2013))),
+    "both": _BOTH,
+    "label+votes": _BOTH,  # the second is an auxiliary one: it shapes the trunk, answers nothing and is not exported
 }
 
 
@@ -143,6 +145,8 @@ def make_answers(recipe: Recipe, prior: Tensor, temperatures: Mapping[str, float
     """
     heads = {head.name: HeadAnswer(head) for head in HEADS[recipe.data.labels]}
     answers: dict[str, Answer] = dict(heads)
+    if recipe.data.labels == "label+votes":
+        del answers["ferplus"]
     if recipe.data.labels == "both":
         people = PeopleAnswer(
             heads["fer2013"],

@@ -156,7 +156,7 @@ class Recipe:
             "name": _is_plain_name(self.name),
             "seed": 0 <= self.seed < 2**32,
             "data.manifests": len(self.data.manifests) > 0,
-            "data.labels": self.data.labels in ("label", "votes", "both"),
+            "data.labels": self.data.labels in ("label", "votes", "both", "label+votes"),
             "data.contrast": self.data.contrast in CONTRASTS,
             "data.normalisation": self.data.normalisation in NORMALISATIONS,
             "data.limit": self.data.limit >= 0,

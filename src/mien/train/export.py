@@ -26,11 +26,13 @@ from mien.classify import Classifier, spec_key
 from mien.errors import ModelError
 from mien.files import atomic_path
 from mien.spec import CropSpec, ModelSpec
+from mien.train.answers import HeadAnswer
 from mien.train.checkpoint import load_predictor
+from mien.train.models.layers import CosineLinear
 from mien.train.network import Predictor
 from mien.types import ImageArray
 
-__all__ = ["export", "fold_batch_norm", "round_to_half", "store_half"]
+__all__ = ["drop_unread", "export", "fold_batch_norm", "round_to_half", "store_half"]
 
 TOLERANCE = 1e-4  # of a probability, between PyTorch and ONNX Runtime
 OPSET = 18
@@ -44,7 +46,7 @@ def export(checkpoint: str | Path, out: str | Path) -> ModelSpec:
     Runtime differ by more than 1e-4 in any probability of 64 made crops.
     """
     trained, _, specs = load_predictor(checkpoint)
-    predictor = round_to_half(fold_batch_norm(trained))
+    predictor = round_to_half(drop_unread(fold_batch_norm(trained)))
     crops = _checked_with(trained.crop)
     with atomic_path(out) as temporary:
         onnx.save(_to_onnx(predictor, specs, crops), temporary)
@@ -95,6 +97,16 @@ def fold_batch_norm(predictor: Predictor) -> Predictor:
     if any(isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) for module in folded.modules()):
         raise ModelError("a batch normalisation stands elsewhere than behind its layer; it cannot be folded")
     return folded
+
+
+def drop_unread(predictor: Predictor) -> Predictor:
+    """Return a copy whose last layer gives no logits behind those that the answers read, as an auxiliary head's are."""
+    read = max(head.columns.stop for head in predictor.modules() if isinstance(head, HeadAnswer))
+    kept = copy.deepcopy(predictor)
+    last = [layer for layer in kept.network.modules() if isinstance(layer, (nn.Linear, CosineLinear))][-1]
+    for parameter in last.parameters():  # a row a logit, in weights and biases alike
+        parameter.data = parameter.data[:read]
+    return kept
 
 
 def round_to_half(predictor: Predictor) -> Predictor:

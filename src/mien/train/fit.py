@@ -154,7 +154,7 @@ def _validate(state: State, recipe: Recipe, data: TrainingData, device: torch.de
     """
     answers = make_answers(recipe, torch.from_numpy(data.prior), {})
     views = predict_views(Predictor(state.averaged, data.crop, answers), data.val, device, mirror=recipe.mirror)
-    chosen_by = [head.name for head in HEADS[recipe.data.labels]]
+    chosen_by = [head.name for head in HEADS[recipe.data.labels] if head.name in answers]
     if recipe.model.start:
         chosen_by = [next(iter(answers))]
         fit_temperatures(answers, views, data.val)  # how the heads are joined depends on them
