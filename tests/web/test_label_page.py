@@ -222,6 +222,31 @@ def test_the_whole_picture_is_shown_when_asked_for_and_told_when_gone(
     until(lambda: len(said(faceset)) == 4)
 
 
+def test_the_whole_picture_comes_with_the_connection(browser: Browser, served: Site) -> None:
+    page = opened(browser, served)
+    page.route("**/context/**", lambda route: route.abort())
+    press(page, "c")
+    expect(page.locator("#nocontext")).to_have_text("The whole picture waits for the connection")
+    page.unroute("**/context/**")
+    expect(page.locator("#context")).to_be_visible()
+    expect(page.locator("#nocontext")).to_have_text("")
+
+
+def test_the_focus_stays_where_it_is_while_two_are_mixed(browser: Browser, served: Site, faceset: FaceSet) -> None:
+    page = opened(browser, served)
+    happy = page.locator("[data-answer=happy]")
+    happy.focus()
+    press(page, "m", "Enter")
+    expect(happy).to_be_disabled()
+    expect(happy).to_be_focused()
+    press(page, "Enter", "5")  # the first of these does nothing
+    until(lambda: said(faceset) == [("happy", "sad")])
+    page.locator("#undo").focus()
+    press(page, "Enter")
+    expect(page.locator("#undo")).to_be_focused()
+    until(lambda: said(faceset) == [])
+
+
 def test_on_a_phone_all_is_in_reach_of_a_thumb(browser: Browser, served: Site, faceset: FaceSet) -> None:
     page = opened(browser, served, viewport=PHONE, has_touch=True, is_mobile=True, device_scale_factor=2)
     for size, name in ((PHONE, "phone"), (SMALL_PHONE, "small-phone")):

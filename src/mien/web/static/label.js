@@ -240,7 +240,10 @@ function waitForPicture(text) {
   at("waiting").hidden = false;
 }
 
+let contextTimer = 0;
+
 async function showContext() {
+  clearTimeout(contextTimer);
   at("surroundings").hidden = !looking;
   at("look").setAttribute("aria-pressed", String(looking));
   const [key] = todo;
@@ -252,6 +255,7 @@ async function showContext() {
   clearTimeout(slow);
   if (todo[0] !== key || !looking) return;
   at("nocontext").textContent = picture === null ? "The whole picture waits for the connection" : picture.text ?? "";
+  if (picture === null) contextTimer = setTimeout(showContext, 2000);
   if (!picture?.url || !await putPicture(at("context"), picture.url, key)) return;
   at("context").hidden = false;
   at("context").alt = "The whole picture, the face in a box";
@@ -323,7 +327,7 @@ function mix() {
   for (const button of document.querySelectorAll("[data-answer]")) {
     const {answer} = button.dataset;
     const expression = EXPRESSIONS.includes(answer);
-    button.disabled = mixing !== null && (!expression || answer === mixing.first);
+    disable(button, mixing !== null && (!expression || answer === mixing.first));
     button.classList.toggle("given", mixing !== null && answer === mixing.first);
   }
   progress();
@@ -353,7 +357,11 @@ function progress() {
   at("progress").max = Math.max(1, total);
   at("progress").value = answered.length;
   at("count").textContent = `${answered.length.toLocaleString("en")} of ${total.toLocaleString("en")}`;
-  at("undo").disabled = answered.length === 0 && mixing === null;
+  disable(at("undo"), answered.length === 0 && mixing === null);
+}
+
+function disable(button, off) { // and leave it the focus, which a button that is `disabled` loses
+  button.setAttribute("aria-disabled", String(off));
 }
 
 function finish() {
