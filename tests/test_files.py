@@ -92,6 +92,27 @@ def test_a_new_file_has_the_rights_that_open_would_give_it(tmp_path: Path) -> No
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_a_file_that_is_written_anew_keeps_its_rights(tmp_path: Path) -> None:
+    (tmp_path / "private").write_text("old")
+    (tmp_path / "private").chmod(0o600)
+    write_text(tmp_path / "private", "new")
+    assert (tmp_path / "private").read_text() == "new"
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path: Path, there: bool) -> None:
+    target = tmp_path / "elsewhere" / "real"
+    if there:
+        target.parent.mkdir()
+        target.write_text("old")
+    (tmp_path / "link").symlink_to(target)
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert target.read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "link"]
+
+
 def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="it is a folder; name a file"):
         write_text(tmp_path, "")

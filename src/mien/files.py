@@ -29,10 +29,13 @@ __all__ = [
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed onto it where the block ends well and removed where it does not.
 
-    The folder of `path` is made, and taken away again where it stays empty.  Raises OutputError where the disk is full
-    or the place cannot be written.
+    The folder of `path` is made, and taken away again where it stays empty.  A file that is there hands its rights on,
+    and a link stays one: what it leads to is written.
+    Raises OutputError where the disk is full or the place cannot be written.
     """
     path = Path(path)
+    if os.path.islink(path):  # noqa: PTH114  pathlib's own raises where a name is too long
+        path = Path(os.path.realpath(path))
     with made_for_now(path.parent), _output_errors(path):
         if path.is_dir():
             raise OutputError(f"{path}: cannot write there: it is a folder; name a file")
@@ -45,7 +48,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            _as_new_file(temporary)
+            temporary.chmod(path.stat().st_mode & 0o777 if path.is_file() else _rights_of_new_files())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -137,11 +140,11 @@ def printable(path: str | os.PathLike[str]) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def _as_new_file(path: Path) -> None:
-    """Give a file from mkstemp (which is private to its owner) the rights that a newly made file has."""
+def _rights_of_new_files() -> int:
+    """Return the rights that a newly made file has; one of mkstemp's is private to its owner."""
     mask = os.umask(0)
     os.umask(mask)
-    path.chmod(0o666 & ~mask)
+    return 0o666 & ~mask
 
 
 @contextmanager
@@ -150,4 +153,5 @@ def _output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path}: cannot write there: {error.strerror or error}; choose another place") from error
+        reason = error.strerror or error
+        raise OutputError(f"{printable(path)}: cannot write there: {reason}; choose another place") from error

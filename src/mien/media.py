@@ -8,7 +8,7 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -16,11 +16,21 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.Image import Transpose
 
-from mien.errors import ImageError, InputError
+from mien.errors import ImageError, InputError, OutputError
 from mien.files import atomic_path, printable
 from mien.types import ImageArray
 
-__all__ = ["MAX_PIXELS", "encode_jpeg", "find_files", "find_images", "image_suffixes", "read_image", "write_image"]
+__all__ = [
+    "MAX_PIXELS",
+    "SOFTWARE",
+    "encode_jpeg",
+    "find_files",
+    "find_images",
+    "image_suffixes",
+    "read_image",
+    "software_of",
+    "write_image",
+]
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +47,9 @@ _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}
 #: Formats that do not hold RGB.
 _NOT_RGB = {"BLP", "MSP", "XBM"}
 _GREY_BITS = (8, 10, 12, 14, 16)  # that cameras and scanners give
+SOFTWARE = "mien"  # what pictures and videos that mien writes say made them
+_LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # in pixels, of the formats that have one
+_SOFTWARE_TAG = 0x0131  # of EXIF
 #: The EXIF tag of the orientation, and how a picture of each is turned upright (EXIF 2.3, section 4.6.4).
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -145,16 +158,33 @@ def _deep_grey(values: np.ndarray) -> Image.Image:
 
 
 def write_image(path: str | Path, image_rgb: ImageArray) -> None:
-    """Write an RGB uint8 picture in the format that the suffix names, whole or not at all.
+    """Write an RGB uint8 picture in the format that the suffix names, whole or not at all; its EXIF names SOFTWARE.
 
-    Raises InputError where the suffix is none of Pillow's, OutputError where the place cannot be written.
+    Raises InputError where the suffix is none of Pillow's, OutputError where the place cannot be written or the picture
+    is too large for the format.
     """
     path = Path(path)
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE or kind not in Image.OPEN or kind in _NOT_DECODED | _NOT_RGB:
         raise InputError(f"{path}: pictures cannot be written as {path.suffix or 'a file without a suffix'}; use .png")
+    longest = max(image_rgb.shape)
+    if longest > _LONGEST_SIDE.get(str(kind), longest):
+        raise OutputError(f"{printable(path)}: {longest:,} pixels are too many for {kind}; write it as .png")
+    exif = Image.Exif()
+    exif[_SOFTWARE_TAG] = SOFTWARE
     with atomic_path(path) as temporary:
-        Image.fromarray(image_rgb).save(temporary, format=kind, quality=92)
+        Image.fromarray(image_rgb).save(temporary, format=kind, quality=92, exif=exif)
+
+
+def software_of(path: Path) -> str:
+    """Return what a picture says that it was made by; empty where it says nothing or is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # see _read
+            with Image.open(path, formats=_decoded_formats()) as image:
+                return str(image.getexif().get(_SOFTWARE_TAG, ""))
+    except (*_DECODING_ERRORS, Image.DecompressionBombError):
+        return ""
 
 
 def encode_jpeg(image_rgb: ImageArray, *, quality: int) -> bytes:
@@ -176,10 +206,21 @@ def find_images(folder: Path) -> Iterator[Path]:
     return find_files(folder, image_suffixes())
 
 
-def find_files(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
-    """Yield the files of a folder and of those below it that have one of the suffixes, as `find_images` does."""
-    for path in sorted(folder.rglob("*")):
+def find_files(
+    folder: Path, suffixes: frozenset[str], *, on_error: Callable[[OSError], None] | None = None
+) -> Iterator[Path]:
+    """Yield the files of a folder and of those below it that have one of the suffixes, as `find_images` does.
+
+    on_error: called with each folder that cannot be read, which is left out.
+    """
+    found = [
+        Path(above) / name
+        for above, _, names in os.walk(folder, onerror=on_error)
+        for name in names
+        if Path(name).suffix.lower() in suffixes
+    ]
+    for path in sorted(found):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         # os.path, as pathlib's own is_file raises where a folder may be listed but not entered.
-        if path.suffix.lower() in suffixes and not hidden and os.path.isfile(path):  # noqa: PTH113
+        if not hidden and os.path.isfile(path):  # noqa: PTH113
             yield path

@@ -33,15 +33,17 @@ __all__ = [
     "frames",
     "is_video",
     "open_file",
+    "opens",
     "prepare",
+    "software_of",
 ]
 
 log = logging.getLogger(__name__)
 
 #: The file suffixes that are taken for video where folders are searched; FFmpeg opens what it knows, whatever its name.
 VIDEO_SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm",
-     ".wmv"}
+    {".3g2", ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
+     ".ts", ".vob", ".webm", ".wmv"}
 )  # fmt: skip
 MAX_PIXELS = 8192 * 8192  # of a frame, 200 MB as RGB; a video that declares more is refused before it is decoded
 _SHORTEST_TICK_S = 1e-3  # below it every frame is wanted
@@ -120,6 +122,24 @@ def duration_of(path: str | Path) -> float | None:
         return own if own is not None else _seconds(container.duration, _CONTAINER_BASE)
 
 
+def opens(path: str | Path) -> bool:
+    """Return whether FFmpeg finds a video in a file, whatever its name."""
+    try:
+        with _opened(path):
+            return True
+    except VideoError:
+        return False
+
+
+def software_of(path: str | Path) -> str:
+    """Return what a video says that it was made by, which FFmpeg calls its comment; empty where it says nothing."""
+    try:
+        with _opened(path) as (container, _):
+            return container.metadata.get("comment", "")
+    except VideoError:
+        return ""
+
+
 def prepare(container: av.container.InputContainer, name: str) -> av.VideoStream:
     """Return the stream of pictures that a container is read for, its decoder set up; VideoError where none can be."""
     pictures = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
@@ -127,8 +147,12 @@ def prepare(container: av.container.InputContainer, name: str) -> av.VideoStream
         raise VideoError(f"{name}: no video in it, {_other(container)}")
     stream = pictures[0]
     codec = stream.codec_context
-    if container.format.name.endswith("_pipe") or container.metadata.get("major_brand") in ("avif", "heic", "mif1"):
-        raise VideoError(f"{name}: a picture, not a video; give it the suffix of a picture, such as .jpg")
+    if (
+        container.format.name.startswith("image2")
+        or container.format.name.endswith("_pipe")
+        or container.metadata.get("major_brand") in ("avif", "heic", "mif1")
+    ):
+        raise VideoError(f"{name}: a picture, not a video; save it under the suffix of a picture, such as .jpg")
     if codec is None:
         raise VideoError(f"{name}: its video is of a kind that FFmpeg cannot decode here; convert it to H.264")
     pixels = codec.width * codec.height

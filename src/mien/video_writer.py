@@ -20,6 +20,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from mien.errors import OutputError
 from mien.files import atomic_path, printable
+from mien.media import SOFTWARE
 from mien.sound import sound_packets
 from mien.types import ImageArray
 
@@ -162,6 +163,7 @@ def _remux(parts: Sequence[Path], source: str | Path | None, target: Path) -> No
     options = {"movflags": "+faststart", "movie_timescale": str(CLOCK)}
     with ExitStack() as stack:
         output = stack.enter_context(av.open(os.fspath(target), "w", format="mp4", container_options=options))
+        output.metadata["comment"] = SOFTWARE
         first = stack.enter_context(av.open(os.fspath(parts[0]))).streams.video[0]
         stream = output.add_stream_from_template(first, opaque=True)
         with av.open(os.fspath(parts[-1])) as last:

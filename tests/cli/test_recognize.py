@@ -79,7 +79,8 @@ def picture(seed: int, side: int = 40) -> ImageArray:
 def album(folder: Path, *names: str, seed: int = 0) -> Path:
     """Write a picture of its own for each name, in the format of its suffix."""
     for number, name in enumerate(names):
-        write_image(folder / name, picture(seed + number))
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(seed + number)).save(folder / name, quality=92)
     return folder
 
 
@@ -218,11 +219,11 @@ def test_copies_never_overwrite_what_is_read(run: Run, quick: list[str], tmp_pat
     assert told.code == 0
     assert all(path.read_bytes() == content for path, content in before.items())
     assert len(files(folder)) == 6
-    for _ in range(2):  # and neither what lies beside it, nor the copy of the first time
-        kept = {path: path.read_bytes() for path in folder.rglob("*.png")}
-        run("recognize", folder / "a.png", "--annotate", folder, *quick)
-        assert all(path.read_bytes() == content for path, content in kept.items())
-        assert len(files(folder)) == len(kept) + 1
+    for source in (folder, folder / "sub" / "a.png"):  # a second time copies take the place of copies, of nothing else
+        told = run("recognize", source, "--annotate", folder, "--format", "jsonl", *quick)
+        assert len(told.rows) == (3 if source == folder else 1), "copies were read"
+        assert all(path.read_bytes() == content for path, content in before.items())
+        assert len(files(folder)) == 6
 
 
 def test_copies_in_a_folder_of_the_album_are_not_read_the_next_time(run: Run, quick: list[str], tmp_path: Path) -> None:
@@ -233,10 +234,58 @@ def test_copies_in_a_folder_of_the_album_are_not_read_the_next_time(run: Run, qu
         assert told.err.startswith("2 pictures, 2 faces; annotated")
         assert files(folder / "copies") == ["a.png", "sub/b.png"]
     # What is named is read all the same.
-    assert (
-        len(run("recognize", folder / "copies", "--annotate", folder / "copies", "--format", "jsonl", *quick).rows) == 2
-    )
+    assert len(run("recognize", folder / "copies", "--annotate", "others", "--format", "jsonl", *quick).rows) == 2
     assert len(run("recognize", folder / "sub", "--annotate", folder, "--format", "jsonl", *quick).rows) == 1
+
+
+def test_the_readings_never_take_the_place_of_what_is_read(run: Run, quick: list[str], tmp_path: Path) -> None:
+    folder = album(tmp_path / "album", "a.png")
+    for name in ("photo", "photo.jpg_large"):
+        content = (folder / "a.png").read_bytes()
+        (tmp_path / name).write_bytes(content)
+        one_line(
+            run("recognize", tmp_path / name, "--format", "csv", "--out", tmp_path / name, *quick), "it is read, so"
+        )
+        assert (tmp_path / name).read_bytes() == content
+
+
+def test_a_copy_never_takes_the_place_of_a_picture_that_is_not_read(run: Run, quick: list[str], tmp_path: Path) -> None:
+    folder = album(tmp_path / "album", "a.png", "june/a.png")
+    before = (folder / "a.png").read_bytes()
+    for _ in range(2):
+        run("recognize", folder / "june", "--annotate", folder, *quick)
+        assert (folder / "a.png").read_bytes() == before
+        assert files(folder) == ["a-2.png", "a.png", "june/a.png"]
+
+
+def test_a_picture_too_wide_for_its_format_costs_its_copy_alone(run: Run, quick: list[str], tmp_path: Path) -> None:
+    Image.new("RGB", (17_000, 2)).save(tmp_path / "a.webp", format="PNG")
+    write_image(tmp_path / "b.png", picture(1))
+    told = run("recognize", tmp_path, "--annotate", "copies", "--format", "jsonl", *quick)
+    assert (told.code, len(told.rows)) == (1, 2)
+    assert "not written: copies/a.webp: 17,000 pixels are too many for WEBP; write it as .png" in told.err
+    assert files(Path()) == ["copies/b.png"]
+
+
+def test_a_dash_is_stdout(run: Run, quick: list[str], tmp_path: Path) -> None:
+    told = run("recognize", album(tmp_path / "album", "a.png"), "--out", "-", "--format", "jsonl", *quick)
+    assert (told.code, len(told.rows)) == (0, 1)
+    assert files(Path()) == []
+
+
+def test_pictures_behind_a_link_to_a_folder_are_counted_among_what_is_left_out(
+    run: Run, quick: list[str], tmp_path: Path
+) -> None:
+    folder = album(tmp_path / "album", "a.png")
+    album(tmp_path / "real", "b.png")
+    (folder / "june").symlink_to(tmp_path / "real", target_is_directory=True)
+    told = run("recognize", folder, folder, *quick)
+    assert "1 picture, 1 face; 1 other file left out" in told.err
+
+
+def test_a_picture_that_comes_through_a_pipe_has_no_copy(run: Run, quick: list[str], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    one_line(run("recognize", tmp_path / "pipe", "--annotate", "copies", *quick), "can be read but once")
 
 
 def test_blurred_copies_show_nobody(run: Run, quick: list[str], tmp_path: Path) -> None:
@@ -251,6 +300,10 @@ def test_blurred_copies_show_nobody(run: Run, quick: list[str], tmp_path: Path) 
 def test_copies_in_which_nothing_could_be_blurred_are_counted(run: Run, quick: list[str]) -> None:
     told = run("recognize", EXAMPLES, "--annotate", "copies", "--blur-faces", *quick[:2])
     assert "nothing was blurred in 1 copy" in told.err
+    small = "in large pictures small faces are not looked for and not blurred; --min-face 40 looks for them"
+    assert small in told.err
+    told = run("recognize", EXAMPLES, "--annotate", "copies", "--blur-faces", "--min-face", "40", *quick[:2])
+    assert small not in told.err
 
 
 def test_a_picture_that_changes_while_it_is_read_is_listed(
@@ -409,6 +462,10 @@ def test_options_that_contradict_each_other_are_one_line(run: Run, quick: list[s
     one_line(run("recognize", EXAMPLES, "--format", "table", "--out", "a.txt", *quick), "table")
     one_line(run("recognize", EXAMPLES, "--blur-faces", *quick), "--annotate")
     one_line(run("recognize", EXAMPLES, "--format", "csv", "--out", "a.jsonl", *quick), "let them agree")
+    one_line(run("recognize", EXAMPLES, "--out", "a.xlsx", *quick), "the name tells no format")
+    for option in (["--every", "1s"], ["--resume", "--out", "a.csv"], ["--report", "r"]):
+        one_line(run("recognize", EXAMPLES, *option, *quick), f"{option[0]} is of videos, and there is none")
+    one_line(run("recognize", "", *quick), "a source is an empty text")
     for name in ("portrait.jpg", "portrait.PNG"):
         one_line(run("recognize", EXAMPLES, "--out", name, *quick), "--annotate")
     assert files(Path()) == []
@@ -449,11 +506,16 @@ def test_folders_that_are_closed_to_the_user_are_one_line(run: Run, quick: list[
             ["--out", "new/a.csv"],
         ):
             where = [options[0], locked / options[1]]
-            one_line(run("recognize", folder / "a.png", *where, *quick), str(locked), "Permission denied")
+            one_line(run("recognize", folder / "a.png", *where, *quick), str(locked), "cannot write there")
         assert files(locked) == []
         one_line(run("recognize", folder / "closed" / "b.png", *quick), "Permission denied")
         told = run("recognize", folder, "--format", "jsonl", *quick)
         assert (told.code, len(told.rows)) == (0, 1)
+        (folder / "closed").chmod(0)
+        told = run("recognize", folder, "--format", "jsonl", *quick)
+        assert (told.code, len(told.rows)) == (1, 1)
+        assert f"not read: {folder / 'closed'}: Permission denied" in told.err
+        one_line(run("recognize", folder / "closed", *quick), "no picture or video could be found (Permission denied)")
         (folder / "a.png").chmod(0)
         one_line(run("recognize", folder / "a.png", *quick), "cannot be read (Permission denied)")
         write_image(folder / "z.png", picture(2))
@@ -472,7 +534,7 @@ def test_a_full_disk_is_one_line(run: Run, quick: list[str], tmp_path: Path, kin
     one_line(told, "/dev/full: cannot write there", "No space left on device")
 
 
-def test_a_disk_that_fills_while_copies_are_written_is_one_line_and_leaves_nothing_half_done(
+def test_a_copy_that_cannot_be_written_is_told_and_the_rest_is_done(
     run: Run, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = album(tmp_path / "album", "a.png", "b.png")
@@ -485,12 +547,11 @@ def test_a_disk_that_fills_while_copies_are_written_is_one_line_and_leaves_nothi
         save(self, path, **options)
 
     monkeypatch.setattr(Image.Image, "save", full)
-    one_line(
-        run("recognize", folder, "--annotate", "copies", "--out", "readings.csv", *quick),
-        "No space left on device",
-        "b.png",
-    )
-    assert files(Path()) == ["copies/a.png"]
+    told = run("recognize", folder, "--annotate", "copies", "--out", "readings.jsonl", *quick)
+    assert told.code == 1
+    assert "not written: copies/b.png: cannot write there: No space left on device" in told.err
+    assert files(Path()) == ["copies/a.png", "readings.jsonl"]
+    assert len(Path("readings.jsonl").read_text(encoding="utf-8").splitlines()) == 2, "rows are worth more than copies"
 
 
 def test_an_unknown_format_or_option_is_told_with_those_that_there_are(run: Run) -> None:

@@ -22,6 +22,7 @@ import pytest
 
 import mien
 from mien.cli import cameras
+from mien.cli.videos import work_folder
 from mien.errors import InputError
 from mien.labels import FER2013
 from mien.media import read_image, write_image
@@ -416,6 +417,38 @@ def test_what_is_stopped_before_anything_is_kept_leaves_nothing_behind(
         assert code == 130
         assert err.endswith("clip.mp4: stopped at 0.0 s\n")
         assert left() == []
+
+
+@pytest.mark.usefixtures("quick")  # its folder
+def test_a_run_into_a_folder_lies_in_it_whatever_the_folders_name() -> None:
+    for is_there in (False, True):
+        with work_folder(Path("copies.v1"), is_folder=True) as work:
+            assert work == Path("copies.v1/.mien-run")
+            assert (work / "0").is_dir() == is_there
+            (work / "0").mkdir(exist_ok=True)
+            (work / "0" / "run.json").touch()  # what a run to go on with leaves
+
+
+def test_what_was_written_into_the_folder_that_is_read_is_not_read_the_next_time(
+    run_mien: Run, quick: list[str], tmp_path: Path, small: ImageArray
+) -> None:
+    (tmp_path / "album").mkdir()
+    write_clip(tmp_path / "album" / "a.mp4", small, count=5)
+    places = [tmp_path / "album", "--annotate", tmp_path / "album", "--report", tmp_path / "album", "--thumbnails"]
+    for _ in range(3):
+        code, _, err = run_mien("recognize", *places, "--format", "jsonl", *quick)
+        assert (code, "1 video, 5 frames, 5 readings" in err) == (0, True), err
+        names = {path.name for path in (tmp_path / "album").iterdir()}
+        assert names == {"a.mp4", "a-2.mp4", "a-2-summary.json", "a-2-timeline.png", "a-2-faces"}
+
+
+def test_a_video_that_is_named_needs_no_suffix_that_is_known(
+    run_mien: Run, quick: list[str], tmp_path: Path, small: ImageArray
+) -> None:
+    write_clip(tmp_path / "clip.mp4", small, count=5).rename(tmp_path / "clip.film")
+    code, out, _ = run_mien("recognize", tmp_path / "clip.film", "--annotate", "copies", "--format", "jsonl", *quick)
+    assert (code, len(parsed(out))) == (0, 5)
+    assert left() == ["copies", "copies/clip.mp4"]
 
 
 def test_two_runs_do_not_write_to_one_place(run_mien: Run, quick: list[str], clip: Path) -> None:

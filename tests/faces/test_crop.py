@@ -187,6 +187,22 @@ def test_the_crop_follows_the_landmarks_of_a_turned_head() -> None:
     assert difference(first, second) < 4
 
 
+@pytest.mark.parametrize(("x", "y"), [(-80, 50), (50, -80), (300, 50), (50, 300)])
+def test_landmarks_outside_the_picture_give_a_crop_of_its_edge(x: int, y: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8)
+    spread = np.array([[-9, -9], [9, -9], [0, 0], [-7, 9], [7, 9]], np.float32)
+    face = Face(np.array([-99, -99, 200, 200], np.float32), spread + np.array([x, y], np.float32), 1.0)
+    assert cut(image, face, CropSpec(size_px=41)).shape == (41, 41)
+    assert cut(image, face, CropSpec()).shape == (48, 48)
+
+
+def test_landmarks_that_are_no_numbers_are_refused() -> None:
+    image = np.zeros((60, 60, 3), np.uint8)
+    face = Face(np.array([10, 10, 50, 50], np.float32), np.full((5, 2), np.nan, np.float32), 1.0)
+    with pytest.raises(InputError, match=r"landmarks of a face at .* are no numbers"):
+        cut(image, face, CropSpec())
+
+
 def test_landmarks_that_meet_in_a_point_still_give_a_crop() -> None:
     points = np.full((5, 2), 30, np.float32)
     assert cut(picture(60, 60), face(20, 20, 40, 40, points), CropSpec()).shape == (48, 48)

@@ -9,7 +9,7 @@ from pathlib import Path
 from mien.cli.console import progress_bar
 from mien.cli.rows import Write
 from mien.draw import annotate
-from mien.errors import ImageError
+from mien.errors import ImageError, OutputError
 from mien.media import read_image, write_image
 from mien.recognize import Recognizer, Source
 from mien.sinks import to_row
@@ -25,6 +25,7 @@ class PicturesRead:
     faces: int = 0
     empty: int = 0  # pictures without a face
     bad: dict[Source, ImageError] = field(default_factory=dict)
+    unwritten: list[str] = field(default_factory=list)  # why some copies could not be written
 
 
 def read_pictures(
@@ -44,6 +45,8 @@ def read_pictures(
                     write_image(copies[path], annotate(read_image(path), readings, blur_faces=blur_faces))
                 except ImageError as error:  # it has changed since it was read
                     told.bad[path] = error
+                except OutputError as error:
+                    told.unwritten.append(str(error))
             go(number)
     told.pictures = len(paths) - len(told.bad)
     return told

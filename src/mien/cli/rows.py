@@ -21,6 +21,7 @@ from mien.video import VIDEO_SUFFIXES
 
 __all__ = ["Format", "Write", "choose", "rows_to"]
 
+_LINES = ("json", "txt")  # suffixes that JSON lines go by as well
 Write = Callable[[Sequence[Row]], None]
 
 
@@ -35,6 +36,8 @@ class Format(StrEnum):
 
 def choose(fmt: Format | None, out_path: Path | None) -> tuple[Format, Path | None]:
     """Return the format and the file (None: stdout) that the options mean together; InputError where they do not."""
+    if out_path == Path("-"):  # as many programs have it
+        out_path = None
     suffix = out_path.suffix.lstrip(".").lower() if out_path else ""
     kind = fmt or (Format(suffix) if suffix in FORMATS else Format.JSONL if out_path else Format.TABLE)
     if out_path is None:
@@ -47,10 +50,12 @@ def choose(fmt: Format | None, out_path: Path | None) -> tuple[Format, Path | No
         )
     if kind is Format.TABLE:
         raise InputError("a table is for the terminal; with --out choose --format jsonl, csv or parquet")
-    if suffix in FORMATS and suffix != kind and not out_path.is_dir():
-        raise InputError(f"{out_path}: the name says {suffix}, but --format says {kind}; let them agree")
     if out_path.is_dir() or (not suffix and not out_path.exists()):
         return kind, out_path / f"readings.{kind}"
+    if fmt is None and suffix not in (*FORMATS, *_LINES):
+        raise InputError(f"{out_path}: the name tells no format; end it in .jsonl, .csv or .parquet, or add --format")
+    if suffix in FORMATS and suffix != kind:
+        raise InputError(f"{out_path}: the name says {suffix}, but --format says {kind}; let them agree")
     return kind, out_path
 
 

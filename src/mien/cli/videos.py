@@ -150,8 +150,8 @@ def print_people(source: str, people: Sequence[Person]) -> None:
 
 
 @contextmanager
-def work_folder(output: Path | None) -> Iterator[Path]:
-    """Yield a folder for runs, beside an output or in it where that is a folder.
+def work_folder(output: Path | None, *, is_folder: bool) -> Iterator[Path]:
+    """Yield a folder for runs, beside an output or in it where that is (or will be) a folder.
 
     It stays where the block leaves a run that can be gone on with, and is removed otherwise.  None: nothing is written,
     so that there is nothing to resume, and the folder is removed in any case.
@@ -161,7 +161,7 @@ def work_folder(output: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="mien-") as scratch:
             yield Path(scratch)
         return
-    folder = output / ".mien-run" if output.is_dir() or not output.suffix else output.parent / f".{output.name}-run"
+    folder = output / ".mien-run" if is_folder else output.parent / f".{output.name}-run"
     busy = f"{printable(output)}: another run is writing there; wait for it, or write elsewhere"
     with made_for_now(folder.parent), only_one(folder / "lock", busy=busy):
         try:

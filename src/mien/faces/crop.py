@@ -28,13 +28,15 @@ def cut(image_rgb: ImageArray, face: Face, spec: CropSpec) -> ImageArray:
     The square's side is the longer side of the box plus the margin on both ends; what lies outside the picture is
     filled with its nearest edge pixels.  Landmarks, where there are any, stand in for the box (see above).  A framed
     face is cut as its box is, without margin.
-    Raises InputError where the box is empty or lies wholly outside the picture.
+    Raises InputError where the box is empty or lies wholly outside the picture, or a landmark is no number.
     """
     x0, y0, x1, y1 = (float(value) for value in face.box_xyxy)
     height, width = image_rgb.shape[:2]
     finite = bool(np.isfinite(face.box_xyxy).all())
     if not (finite and x1 > max(x0, 0) and y1 > max(y0, 0) and x0 < width and y0 < height):
         raise InputError(f"face box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is empty or outside the {width}x{height} picture")
+    if face.landmarks_px is not None and not np.isfinite(face.landmarks_px).all():
+        raise InputError(f"landmarks of a face at ({x0:g}, {y0:g}) are no numbers: {face.landmarks_px.tolist()}")
     left, top, side = square(face, spec)
     region = _region(image_rgb, left, top, side)
     if spec.colour == "grey":
@@ -78,12 +80,9 @@ def _anchor(landmarks_px: FloatArray) -> tuple[float, float, float]:
 def _region(image_rgb: ImageArray, left: int, top: int, side: int) -> ImageArray:
     """Return the square (side, side, 3) at (left, top), edge pixels repeated where it leaves the picture."""
     height, width = image_rgb.shape[:2]
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
-    x0, y0 = min(x0, width - 1), min(y0, height - 1)
-    inside = image_rgb[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
-    before_y, before_x = max(-top, 0), max(-left, 0)
-    after_y = max(side - before_y - inside.shape[0], 0)
-    after_x = max(side - before_x - inside.shape[1], 0)
-    if before_y or before_x or after_y or after_x:
-        return np.pad(inside, ((before_y, after_y), (before_x, after_x), (0, 0)), mode="edge")
-    return inside
+    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
+        return image_rgb[top : top + side, left : left + side]
+    rows = np.arange(top, top + side).clip(0, height - 1)
+    columns = np.arange(left, left + side).clip(0, width - 1)
+    region: ImageArray = image_rgb[rows[:, None], columns]
+    return region
