@@ -132,6 +132,13 @@ def test_a_file_that_is_no_checkpoint_is_one_line_and_leaves_nothing(run: Run, t
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_checkpoint_is_not_overwritten_by_its_export(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "best.pt").write_bytes(b"kept")
+    told = one_line(run("export", tmp_path / "best.pt", "--out", tmp_path / "best.pt"))
+    assert "is the checkpoint itself" in told
+    assert (tmp_path / "best.pt").read_bytes() == b"kept"
+
+
 def test_a_model_becomes_an_8_bit_one_and_it_is_told_how_often_the_two_agree(
     run: Run, make_dataset: MakeDataset, make_convolving: MakeModel, tmp_path: Path
 ) -> None:

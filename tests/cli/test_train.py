@@ -270,13 +270,19 @@ def test_a_loss_that_is_no_number_is_one_line(
     assert "recipe 'short': the loss in epoch 1 is nan in training" in one_line(told)
 
 
+@pytest.mark.parametrize("file", ["model.onnx", "best.pt"])
 def test_a_teacher_may_be_made_by_an_earlier_recipe_of_the_same_command(
-    make_dataset: MakeDataset, make_model: MakeModel, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    make_dataset: MakeDataset,
+    make_model: MakeModel,
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
 ) -> None:
     model = make_model()
     monkeypatch.setattr(export_module, "export", lambda _, out: shutil.copy(model, out))
     teacher, pupil = write_recipe(tmp_path), tmp_path / "pupil.toml"
-    path = tmp_path / "runs" / "short" / "model.onnx"
+    path = tmp_path / "runs" / "short" / file
     pupil.write_text(RECIPE.format(name="pupil", epochs=1) + f"\n[teacher]\nmodels = ['{path}']\n")
     code, out, _ = run(teacher, pupil, "--data", make_dataset(), "--out", tmp_path / "runs")
     assert code == 0

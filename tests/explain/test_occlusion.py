@@ -45,6 +45,20 @@ def test_a_flat_crop_has_no_part_that_counts() -> None:
     np.testing.assert_array_equal(occlusion(from_a_place, crop, 0), np.zeros((SIDE, SIDE), np.float32))
 
 
+def test_a_larger_crop_takes_no_more_patches_and_few_at_once() -> None:
+    asked: list[int] = []
+
+    def counted(crops: ImageArray) -> FloatArray:
+        asked.append(len(crops))
+        return np.full((len(crops), 2), 0.5, np.float32)
+
+    for side in (SIDE, 4 * SIDE):
+        asked.clear()
+        occlusion(counted, np.zeros((side, side), np.uint8), 0)
+        assert max(asked) <= 256
+        assert sum(asked) == 842  # 29 places in each direction, and the whole crop
+
+
 def test_the_given_crop_is_left_alone_and_corners_are_covered_too() -> None:
     crop = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE), np.uint8)
     before = crop.copy()

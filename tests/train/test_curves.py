@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from mien.train.curves import COLUMNS, Row, draw_curves, write_log
+from mien.train.curves import COLUMNS, Row, draw_curves, plot_curves, write_log
 
 
 def rows(count: int) -> list[Row]:
@@ -40,6 +41,12 @@ def test_the_curves_are_a_picture_with_something_in_both_halves(tmp_path: Path, 
     middle = picture.shape[1] // 2
     assert coloured[60:-80, 100:middle].sum() > 250  # the legend alone has fewer
     assert coloured[60:-80, middle + 80 :].sum() > 40
+
+
+def test_where_a_run_started_may_be_best() -> None:
+    figure = Figure()
+    plot_curves(figure, rows(3), title="run", best={**rows(1)[0], "epoch": 0, "val_accuracy": 0.99})
+    assert figure.axes[1].get_title() == "best 99.00% in epoch 0"
 
 
 def test_any_name_of_a_run_is_only_text(tmp_path: Path) -> None:

@@ -170,6 +170,19 @@ def test_a_head_that_helped_in_training_leaves_nothing_behind(name: str, as_trai
         assert kept.logits(crops).shape == (8, 7)
 
 
+def test_a_cosine_network_is_exported_though_a_flat_crop_leaves_it_no_direction(tmp_path: Path) -> None:
+    recipe = Recipe("cosine", model=ModelConfig("resnet", widths=(8,), depths=(1,), cosine=True, batch_norm=False))
+    torch.manual_seed(0)
+    content = {
+        "recipe": asdict(recipe),
+        "specs": {"fer2013": ModelSpec("c", FER2013, CropSpec(), 1.0, False, "MIT", "0" * 64).dumps()},
+        "prior": [1 / 7] * 7,
+        "weights": build(recipe.model, labels=7, crop=CropSpec()).state_dict(),
+    }
+    checkpoint.save(tmp_path / "best.pt", content)
+    export(tmp_path / "best.pt", tmp_path / "model.onnx")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_file_says_what_the_checkpoint_says(exported: Exported, kind: str) -> None:
     _, out = exported(kind)

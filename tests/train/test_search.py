@@ -42,6 +42,11 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def rows_of_log(folder: Path, trial: int) -> list[dict[str, str]]:
+    with (folder / f"trial-{trial:04}" / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 class Killed(BaseException):
     """As if the process ended."""
 
@@ -187,10 +192,91 @@ def test_a_trial_that_needs_more_than_there_is_counts_as_failed(
     assert rows(tmp_path / "out")[1]["reason"] == "not enough memory: you tried to allocate 9 TB"
 
 
-def test_a_password_is_not_printed(recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no study can be kept there") as raised:
-        search(recipe, SPACE, tmp_path / "out", strategy="random", trials=1, storage="nosuch://anna:secret@host/db")
+@pytest.mark.parametrize(
+    "url", ["nosuch://anna:secret@host/db", "nosuch://anna:x@secret@host/db", "nosuch://host/db?user=a&password=secret"]
+)
+def test_a_password_is_not_printed(recipe: Recipe, tmp_path: Path, url: str) -> None:
+    with pytest.raises(InputError, match="host/db: no study can be kept there") as raised:
+        search(recipe, SPACE, tmp_path / "out", strategy="random", trials=1, storage=url)
     assert "secret" not in str(raised.value)
+
+
+def test_a_line_that_a_full_disk_has_torn_costs_that_line_alone(recipe: Recipe, tmp_path: Path) -> None:
+    search(recipe, SPACE, tmp_path / "whole", strategy="random", trials=3)
+    search(recipe, SPACE, tmp_path / "out", strategy="random", trials=2)
+    journal = tmp_path / "out/study.journal"
+    with journal.open("ab") as file:
+        file.write(b'{"op_code":5,"worker_id":"torn')
+    search(recipe, SPACE, tmp_path / "out", strategy="random", trials=3)
+    assert rows(tmp_path / "out") == rows(tmp_path / "whole")
+    note = tmp_path / "note.json"
+    note.write_bytes(b'{"mine": 1}')
+    with pytest.raises(InputError, match="no study can be kept there"):
+        search(recipe, SPACE, tmp_path / "other", strategy="random", trials=1, storage=str(note))
+    assert note.read_bytes() == b'{"mine": 1}'
+
+
+def test_a_journal_outside_the_folder_leaves_each_folder_its_own_trials(recipe: Recipe, tmp_path: Path) -> None:
+    shared = str(tmp_path / "shared.journal")
+
+    def kill(*_: int) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        search(recipe, SPACE, tmp_path / "a", strategy="random", trials=2, storage=shared, progress=Progress(kill))
+    trained: list[int] = []
+    progress = Progress(on_trial=lambda number, *_: trained.append(number))
+    for folder, done in (("b", [1]), ("a", [1, 0])):
+        search(recipe, SPACE, tmp_path / folder, strategy="random", trials=2, storage=shared, progress=progress)
+        assert trained == done
+
+
+def test_trials_of_another_search_are_not_taken_for_ones_own(recipe: Recipe, tmp_path: Path) -> None:
+    search(recipe, SPACE, tmp_path / "out", strategy="random", trials=2)
+    (tmp_path / "out/study.journal").unlink()
+    with pytest.raises(InputError, match="trial-0000 there is of another search; remove it, or name another folder"):
+        search(recipe, SPACE, tmp_path / "out", strategy="hyperband", trials=2)
+
+
+def test_another_teacher_of_the_same_name_makes_another_search(
+    recipe: Recipe, make_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    teacher = make_model()
+    recipe = replace(recipe, teacher=TeacherConfig((str(teacher),)))
+    search(recipe, SPACE, tmp_path / "out", strategy="random", trials=1)
+    teacher.write_bytes(make_model("other.onnx", mirror=True).read_bytes())
+    with pytest.raises(InputError, match="holds a search with another teachers"):
+        search(recipe, SPACE, tmp_path / "out", strategy="random", trials=2)
+
+
+def test_a_trial_that_was_killed_before_it_was_judged_is_judged_when_it_goes_on(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = replace(recipe, optimiser=replace(recipe.optimiser, epochs=9))
+    search(longer, SPACE, tmp_path / "whole", strategy="hyperband", trials=12)
+    ended = [int(row["trial"]) for row in rows(tmp_path / "whole") if row["state"] == "pruned"]
+    report = optuna.Trial.report
+
+    def kill(trial: optuna.Trial, value: float, step: int) -> None:
+        report(trial, value, step)
+        if trial.number == ended[0]:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Trial, "report", kill)
+        for _ in range(9):  # until the epoch at which it would have been ended is reported
+            with pytest.raises(Killed):
+                search(longer, SPACE, tmp_path / "out", strategy="hyperband", trials=12)
+            if len(rows_of_log(tmp_path / "out", ended[0])) == int(rows(tmp_path / "whole")[ended[0]]["epochs"]):
+                break
+    search(longer, SPACE, tmp_path / "out", strategy="hyperband", trials=12)
+    assert rows(tmp_path / "out") == rows(tmp_path / "whole")
+
+
+def test_a_name_that_leaves_no_room_for_a_trials_number_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="out of range: name"):
+        search(replace(recipe, name="x" * 195), SPACE, tmp_path / "out", strategy="random", trials=1)
+    assert not (tmp_path / "out").exists()
 
 
 SCRIPT = """

@@ -154,6 +154,29 @@ def test_the_correction_goes_by_the_own_frequencies_and_the_answer_stays(make_fi
     assert np.abs((logits - plain)[:, :7].numpy()).max() == 0
 
 
+def test_where_people_are_not_answered_nothing_is_corrected(make_file: MakeFile, tmp_path: Path) -> None:
+    make_file("resnet", labels="both")
+    recipe = recipe_of(tmp_path / "model.onnx", "resnet", labels="label+votes", tau=0.75)
+    plain = recipe_of(tmp_path / "model.onnx", "resnet", labels="both", tau=0.75)
+    names = Classifier.load(recipe.model.start).answers
+    crops = torch.from_numpy(patterns(8))
+    with torch.no_grad():
+        logits = started(replace(recipe, people=PeopleConfig(fer2013_share=1.0))).logits(crops)
+        both = Predictor(start(plain, CROP, CPU, prior=OWN).network, CROP, {}).eval().logits(crops)
+    assert names == ("people", "fer2013", "ferplus")
+    expected = Classifier.load(recipe.model.start, answer="ferplus")
+    given = torch.softmax(logits[:, 7:] / expected.spec.temperature, dim=1)
+    assert np.abs(given.numpy() - expected.predict_once(patterns(8))).max() < 1e-4
+    assert float((logits[:, 7:] - both[:, 7:]).abs().max()) > 0.01, "nothing was to be corrected"
+
+
+@pytest.mark.parametrize("model", [ModelConfig("vit", batch_norm=False), ModelConfig("resnet", cosine=True)])
+def test_networks_whose_weights_a_file_does_not_name_are_refused(model: ModelConfig, make_file: MakeFile) -> None:
+    recipe = recipe_of(make_file("resnet"), "resnet")
+    with pytest.raises(RecipeError, match=r"weights of vit and of model.cosine cannot be read off a file"):
+        start(replace(recipe, model=replace(model, batch_norm=False, start=recipe.model.start)), CROP, CPU)
+
+
 def test_other_networks_heads_crops_and_missing_files_are_refused(make_file: MakeFile, tmp_path: Path) -> None:
     model = make_file("resnet")
     fitting = recipe_of(model, "resnet")

@@ -128,6 +128,8 @@ def test_a_checkpoint_teaches_what_its_exported_file_does(
     torch.testing.assert_close(said, teach([file], BOTH, inputs, 2.0), atol=0.01, rtol=0.02)  # bf16, fp16
     with pytest.raises(RecipeError, match=r"its teacher .*best\.pt reads other crops"):
         load_teachers(taught_by(run / "best.pt"), CropSpec(contrast="clahe"), CPU)
+    with pytest.raises(RecipeError, match=r"its teacher cannot be used: .*last\.pt: .*in best\.pt beside it"):
+        load_teachers(taught_by(run / "last.pt"), CropSpec(), CPU)
     with pytest.raises(RecipeError, match=r"its teacher cannot be used: .*absent\.pt: no such checkpoint"):
         load_teachers(taught_by(tmp_path / "absent.pt"), CropSpec(), CPU)
 

@@ -53,8 +53,11 @@ def export(
 
     Example: mien models export .runs/paper-cnn/best.pt --out paper-cnn.onnx
     """
+    from mien.errors import InputError
     from mien.train.export import export as export_checkpoint
 
+    if out_path.resolve() == checkpoint.resolve():
+        raise InputError(f"{out_path}: is the checkpoint itself; name another file with --out")
     spec = export_checkpoint(checkpoint, out_path)
     out.print(f"{spec.name}: {out_path}, {out_path.stat().st_size / 2**20:.1f} MiB", markup=False)
 

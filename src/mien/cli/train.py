@@ -70,7 +70,7 @@ def _check_others(recipes: list[Recipe], out_dir: Path, *, resume: bool) -> None
             hashes_of_teachers(replace(recipe, teacher=replace(recipe.teacher, models=there)))
             if Path(recipe.model.start).resolve() not in made:
                 hash_of_start(recipe)
-        made.add((out_dir / recipe.name / "model.onnx").resolve())
+        made |= {(out_dir / recipe.name / file).resolve() for file in ("model.onnx", "best.pt")}
 
 
 def _run(recipe: Recipe, folder: Path, *, resume: bool, device: str) -> None:

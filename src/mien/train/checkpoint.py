@@ -65,6 +65,8 @@ def load_predictor(path: str | Path) -> tuple[Predictor, Recipe, dict[str, Model
     Raises ModelError where the file is missing, damaged or not ours.
     """
     content = load(path)
+    if "optimiser" in content:
+        raise ModelError(f"{path}: holds a run to go on with; the network to use is in best.pt beside it")
     try:
         recipe = from_fields(content["recipe"])
         specs = {name: ModelSpec.loads(text) for name, text in content["specs"].items()}

@@ -188,10 +188,10 @@ class Recipe:
             "augment.contrast": 0 <= augment.contrast < 10,
             "augment.camera": 0 <= augment.camera <= 1,
             "augment.erase": 0 <= augment.erase <= 1,
-            "augment.mixup": augment.mixup == 0 or 0.05 <= augment.mixup < math.inf,  # below, Beta(a, a) underflows
+            "augment.mixup": augment.mixup == 0 or 0.05 <= augment.mixup <= 100,  # below, Beta(a, a) underflows
             "stop.patience": self.stop.patience >= 0,
             "teacher.weight": 0 <= teacher.weight <= 1,
-            "teacher.temperature": 0.1 <= teacher.temperature < math.inf,
+            "teacher.temperature": 0.1 <= teacher.temperature <= 100,
             "people.fer2013_share": 0 <= self.people.fer2013_share <= 1,
             "people.logit_adjustment": 0 <= self.people.logit_adjustment < math.inf,
         }

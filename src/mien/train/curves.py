@@ -30,18 +30,21 @@ def write_log(path: str | Path, rows: list[Row]) -> None:
     write_text(path, text.getvalue())
 
 
-def draw_curves(path: str | Path, rows: list[Row], *, title: str) -> None:
-    """Draw loss and validation accuracy over the epochs, the best epoch marked; the suffix names the format."""
+def draw_curves(path: str | Path, rows: list[Row], *, title: str, best: Row | None = None) -> None:
+    """Draw loss and validation accuracy over the epochs, the best epoch marked; the suffix names the format.
+
+    best: what counts as best where that is none of the rows, as where a run started from is better than all of them.
+    """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    plot_curves(figure, rows, title=title)
+    plot_curves(figure, rows, title=title, best=best)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
 
-def plot_curves(figure: Figure, rows: list[Row], *, title: str) -> None:
+def plot_curves(figure: Figure, rows: list[Row], *, title: str, best: Row | None = None) -> None:
     """Draw them onto a figure."""
     epochs = [row["epoch"] for row in rows]
-    best = max(rows, key=lambda row: row["val_accuracy"])
+    best = best or max(rows, key=lambda row: row["val_accuracy"])
     losses, accuracies = figure.subplots(1, 2)
     marker = "o" if len(rows) == 1 else None  # a line of one point is not seen
     losses.plot(epochs, [row["train_loss"] for row in rows], marker=marker, label="training (augmented)")

@@ -96,7 +96,7 @@ def fit(
             calibrate(folder, recipe, data, where)
         write_log(folder / "log.csv", state.rows)
         if state.finished or time.monotonic() - drawn_s >= DRAW_EVERY_S:
-            draw_curves(folder / "curves.png", state.rows, title=recipe.name)
+            draw_curves(folder / "curves.png", state.rows, title=recipe.name, best=state.best)
             drawn_s = time.monotonic()
         save_last(folder, recipe, data, state)  # the last: from here on the epoch counts
         if on_epoch:
@@ -128,7 +128,12 @@ def _run_epoch(state: State, recipe: Recipe, data: TrainingData, device: torch.d
     """Train for one epoch, validate, and return the log row."""
     epoch = len(state.rows) + 1
     begun = time.perf_counter()
-    train_loss, images = train_epoch(state, recipe, data, epoch, device, on_batch)
+    try:
+        train_loss, images = train_epoch(state, recipe, data, epoch, device, on_batch)
+    except torch.OutOfMemoryError as error:
+        raise RecipeError(
+            f"recipe {recipe.name!r}: the device's memory is not enough; lower optimiser.batch_size"
+        ) from error
     trained = time.perf_counter()
     validated = _validate(state, recipe, data, device)
     if not math.isfinite(train_loss + validated["val_loss"]):

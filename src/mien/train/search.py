@@ -75,6 +75,7 @@ def search(
     if strategy not in STRATEGIES:
         raise InputError(f"unknown strategy {strategy!r}; expected one of {', '.join(STRATEGIES)}")
     folder, progress = Path(folder), progress or Progress()
+    with_values(recipe, {}, name=_name_of_trial(recipe, 0))  # a name may be too long for it
     data = load(recipe.data)
     where = find_device(device)
     start(recipe, data.crop, where)  # what no trial could do is told of now
@@ -89,6 +90,7 @@ def search(
         with bench.lock:
             study = open_study(bench, kept, recipe, strategy, grid)
             claim(bench, study, identity_of(recipe, space, strategy, data.manifest_sha256))
+            _refuse_strangers(study, folder)
         while (taken := _take(bench, study, trials)) is not None:
             trial, lock = taken
             try:
@@ -101,11 +103,11 @@ def search(
 
 def _take(bench: Bench, study: Study, trials: int) -> tuple[Trial, FileLock] | None:
     """Return a trial that nobody works on, an interrupted one first, and its lock; None where there are enough."""
-    token = bench.token() if bench.is_database else ""
+    token = bench.token() if bench.is_shared else ""
     with bench.lock:
         known = study.get_trials(deepcopy=False)
         for frozen in known:
-            # Of a journal file every trial is this folder's; a database holds those of other machines too.
+            # Of a journal in the folder every trial is the folder's; one that is shared holds those of others too.
             if frozen.state is not TrialState.RUNNING or (token and frozen.user_attrs.get("folder") != token):
                 continue
             lock = bench.lock_of(frozen.number)
@@ -125,6 +127,18 @@ def _take(bench: Bench, study: Study, trials: int) -> tuple[Trial, FileLock] | N
         return trial, lock
 
 
+def _refuse_strangers(study: Study, folder: Path) -> None:
+    """Raise InputError where a folder has trials that its study does not know: their logs would count as its own."""
+    known = {trial_name(frozen.number) for frozen in study.get_trials(deepcopy=False)}
+    if strangers := sorted(path.name for path in folder.glob("trial-*") if path.is_dir() and path.name not in known):
+        raise InputError(f"{folder}: {strangers[0]} there is of another search; remove it, or name another folder")
+
+
+def _name_of_trial(recipe: Recipe, number: int) -> str:
+    """Return the name under which a trial trains."""
+    return f"{recipe.name} {trial_name(number)}"
+
+
 def _look_up(study: Study, number: int) -> FrozenTrial:
     """Return what is known of a trial now."""
     return study.get_trials(deepcopy=False)[number]
@@ -141,14 +155,19 @@ def _run(trial: Trial, recipe: Recipe, space: Space, folder: Path, device: str, 
             trial.report(float(row["val_accuracy"]), int(row["epoch"]))
             reported.add(int(row["epoch"]))
 
-    for row in _logged(folder):  # an epoch may have been logged and, the process killed, not reported
+    logged = _logged(folder)
+    for row in logged:  # an epoch may have been logged and, the process killed, not reported
         report(row)
+
+    def give_up(epoch: int) -> None:
+        """End the trial where the strategy wants it, before its last epoch: then it is whole."""
+        if epoch < candidate.optimiser.epochs and trial.should_prune():
+            trial.set_user_attr("pruned", True)
+            raise optuna.TrialPruned
 
     def on_epoch(row: Row) -> None:
         report(row)
-        if row["epoch"] < candidate.optimiser.epochs and trial.should_prune():  # at its end it is whole
-            trial.set_user_attr("pruned", True)
-            raise optuna.TrialPruned
+        give_up(int(row["epoch"]))
 
     def on_batch(epoch: int, done: int, steps: int) -> None:
         if progress.on_batch:
@@ -158,7 +177,9 @@ def _run(trial: Trial, recipe: Recipe, space: Space, folder: Path, device: str, 
     try:
         if trial.user_attrs.get("pruned"):  # and killed before that was written down
             raise optuna.TrialPruned
-        candidate = with_values(recipe, values, name=f"{recipe.name} {trial_name(number)}")
+        candidate = with_values(recipe, values, name=_name_of_trial(recipe, number))
+        if logged:  # it may have been killed before this was asked
+            give_up(int(logged[-1]["epoch"]))
         value = fit(candidate, folder, resume=True, device=device, on_batch=on_batch, on_epoch=on_epoch).val_accuracy
     except optuna.TrialPruned:
         state = TrialState.PRUNED

@@ -26,6 +26,8 @@ from mien.files import write_text
 from mien.train.checkpoint import first_line
 from mien.train.config import Recipe, from_fields
 from mien.train.search_space import Space
+from mien.train.start import hash_of_start
+from mien.train.teach import hashes_of_teachers
 
 __all__ = ["GRID_POINTS", "STRATEGIES", "Bench", "claim", "identity_of", "open_study", "trial_name"]
 
@@ -54,9 +56,14 @@ class Bench:
         return "://" in self.storage
 
     @property
+    def is_shared(self) -> bool:
+        """Return whether trials of other folders may stand in it."""
+        return self.is_database or Path(self.storage).resolve().parent != self.folder.resolve()
+
+    @property
     def shown(self) -> str:
-        """Return the storage as it may be printed: without the password."""
-        return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", self.storage)
+        """Return the storage as it may be printed: without the password, which may hold an @ or stand in the query."""
+        return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", self.storage).partition("?")[0]
 
     @property
     def lock(self) -> FileLock:
@@ -77,12 +84,14 @@ class Bench:
             else:
                 # Optuna's other lock is a link that, of a relative path, leads nowhere and is waited for without end.
                 path = str(Path(self.storage).resolve())
-                storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
+                lock = JournalFileOpenLock(path)
+                _drop_torn_line(path, lock)
+                storage = JournalStorage(JournalFileBackend(path, lock_obj=lock))
         except Exception as error:  # Optuna raises anything where a journal or a database is damaged or not there
             raise InputError(f"{self.shown}: no study can be kept there ({first_line(error)})") from error
         try:
             yield storage
-        except optuna.exceptions.StorageInternalError as error:
+        except (optuna.exceptions.StorageInternalError, json.JSONDecodeError) as error:
             raise InputError(
                 f"{self.shown}: cannot be reached ({first_line(error)}); the same command goes on"
             ) from error
@@ -99,10 +108,31 @@ class Bench:
         return path.read_text(encoding="utf-8")
 
 
+def _drop_torn_line(path: str, lock: JournalFileOpenLock) -> None:
+    """Cut a journal back to its last whole line: Optuna would write on behind one that a full disk has torn.
+
+    Raises ValueError where the file is none.
+    """
+    lock.acquire()
+    try:
+        with Path(path).open("r+b") as file:
+            content = file.read()
+            if content and b"op_code" not in content.partition(b"\n")[0]:
+                raise ValueError("it is no journal of Optuna's")
+            file.truncate(content.rfind(b"\n") + 1)
+    except FileNotFoundError:
+        return
+    finally:
+        lock.release()
+
+
 def identity_of(recipe: Recipe, space: Space, strategy: str, data_sha256: str) -> dict[str, Any]:
     """Return what makes a search this one and no other, as JSON keeps it."""
     opened = {key: dataclasses.asdict(values) for key, values in space.items()}
-    identity = {"recipe": _what_counts(recipe), "data": data_sha256, "space": opened, "strategy": strategy}
+    identity = {
+        "recipe": _what_counts(recipe), "data": data_sha256, "space": opened, "strategy": strategy,
+        "teachers": hashes_of_teachers(recipe), "start": hash_of_start(recipe),
+    }  # fmt: skip
     known: dict[str, Any] = json.loads(json.dumps(identity))
     return known
 
@@ -147,7 +177,8 @@ def claim(bench: Bench, study: Study, identity: dict[str, Any]) -> None:
         return
     # Through a recipe, so that settings which came with a newer version have their defaults.
     recipe = json.loads(json.dumps(_what_counts(from_fields(known["recipe"]))))
-    if differs := [key for key in identity if {**known, "recipe": recipe}.get(key) != identity[key]]:
+    noted = {**identity, **known, "recipe": recipe}  # of what a newer version notes an older one said nothing
+    if differs := [key for key in identity if noted[key] != identity[key]]:
         remedy = "rename the recipe" if bench.is_database else "name another folder with --out"
         raise InputError(f"{bench.shown}: holds a search with another {' and '.join(differs)}; {remedy}")
 

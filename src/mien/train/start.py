@@ -52,6 +52,8 @@ def start_from(network: nn.Module, recipe: Recipe, crop: CropSpec, prior: FloatA
     where = f"recipe {recipe.name!r}: model.start {recipe.model.start!r}"
     if recipe.model.batch_norm:
         raise RecipeError(f"{where} wants model.batch_norm = false: in a model's file it is folded into the weights")
+    if recipe.model.name == "vit" or recipe.model.cosine:
+        raise RecipeError(f"{where}: the weights of vit and of model.cosine cannot be read off a file")
     if recipe.data.labels == "both" and recipe.people.fer2013_share == 1:
         raise RecipeError(f"{where} wants people.fer2013_share below 1: FER+'s head would answer nothing")
     try:
@@ -65,7 +67,7 @@ def start_from(network: nn.Module, recipe: Recipe, crop: CropSpec, prior: FloatA
     _check(specs, recipe, crop, where)
     weights = read_weights(model)
     _fill(network, _in_order(weights, network, recipe, crop, where), where)
-    if HANDICAP in weights and PEOPLE in specs:
+    if HANDICAP in weights and PEOPLE in specs and recipe.data.labels == "both":
         handicap = torch.from_numpy(weights[HANDICAP]) - handicap_of(
             torch.from_numpy(prior), recipe.people.logit_adjustment
         )
