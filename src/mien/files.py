@@ -19,6 +19,7 @@ __all__ = [
     "check_folder",
     "made_for_now",
     "make_folder",
+    "output_errors",
     "printable",
     "sha256_of",
     "write_text",
@@ -36,7 +37,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if os.path.islink(path):  # noqa: PTH114  pathlib's own raises where a name is too long
         path = Path(os.path.realpath(path))
-    with made_for_now(path.parent), _output_errors(path):
+    with made_for_now(path.parent), output_errors(path):
         if path.is_dir():
             raise OutputError(f"{path}: cannot write there: it is a folder; name a file")
         if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
@@ -80,7 +81,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     make_folder(path)
-    with _output_errors(path):
+    with output_errors(path):
         temporary = Path(tempfile.mkdtemp(prefix=".mien-", dir=path))
         try:
             yield temporary
@@ -111,7 +112,7 @@ def write_text(path: str | Path, text: str) -> None:
 def make_folder(path: str | Path) -> Path:
     """Return the folder, made where it was missing; OutputError where that is not possible."""
     path = Path(path)
-    with _output_errors(path):
+    with output_errors(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -148,7 +149,7 @@ def _rights_of_new_files() -> int:
 
 
 @contextmanager
-def _output_errors(path: Path) -> Iterator[None]:
+def output_errors(path: Path) -> Iterator[None]:
     """Turn the system's refusal to write into an OutputError that names the place."""
     try:
         yield

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from mien.errors import OutputError
+from mien.files import output_errors
 from mien.web.answers import Job, VideoSummary
 from mien.web.limits import Limits
 from mien.web.problems import describe
@@ -59,6 +57,7 @@ class _Disk:
     """A file that is written in a thread, a mebibyte at once."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = path.open("wb")
         self._waiting = bytearray()
 
@@ -71,21 +70,13 @@ class _Disk:
         if len(self._waiting) < least:
             return
         data, self._waiting = self._waiting, bytearray()
-        with self._own_words():
+        with output_errors(self._path):
             await asyncio.to_thread(self._file.write, data)
 
     def close(self) -> None:
         """Close the file, which writes the last of it."""
-        with self._own_words():
+        with output_errors(self._path):
             self._file.close()
-
-    @contextmanager
-    def _own_words(self) -> Iterator[None]:
-        """Have an OSError be an OutputError."""
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(f"{self._file.name}: cannot write there: {error.strerror or error}") from error
 
 
 def add_videos(router: APIRouter, videos: Videos, *, limits: Limits) -> None:
