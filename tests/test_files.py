@@ -113,6 +113,25 @@ def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path: Path, ther
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "link"]
 
 
+def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(OutputError, match="its links lead in a circle"):
+        write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").is_symlink()
+
+
+def test_a_pipe_behind_a_link_is_written_to(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    (tmp_path / "link").symlink_to(f"/dev/fd/{writer}")
+    try:
+        write_text(tmp_path / "link", "new")
+    finally:
+        os.close(writer)
+    with os.fdopen(reader) as file:
+        assert file.read() == "new"
+
+
 def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="it is a folder; name a file"):
         write_text(tmp_path, "")

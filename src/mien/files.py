@@ -17,6 +17,7 @@ __all__ = [
     "atomic_folder",
     "atomic_path",
     "check_folder",
+    "is_device",
     "made_for_now",
     "make_folder",
     "output_errors",
@@ -34,13 +35,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     and a link stays one: what it leads to is written.
     Raises OutputError where the disk is full or the place cannot be written.
     """
-    path = Path(path)
-    if os.path.islink(path):  # noqa: PTH114  pathlib's own raises where a name is too long
-        path = Path(os.path.realpath(path))
+    path = _behind_links(Path(path))
     with made_for_now(path.parent), output_errors(path):
         if path.is_dir():
             raise OutputError(f"{path}: cannot write there: it is a folder; name a file")
-        if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
+        if is_device(path):
             yield path
             return
         # Of a long name the beginning, as a name has an end: 255 bytes on most disks.
@@ -139,6 +138,22 @@ def printable(path: str | os.PathLike[str]) -> str:
     r"""Return a path as text that can be printed and stored: what is not UTF-8 in it, or steers a terminal, is \xNN."""
     text = os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def is_device(path: Path) -> bool:
+    """Return whether a path is that of a device or a pipe: these are written to, never replaced."""
+    # os.path, as pathlib's own raise where a name is too long.
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)  # noqa: PTH110, PTH112, PTH113
+
+
+def _behind_links(path: Path) -> Path:
+    """Return where links lead; what leads to a device, as /dev/stdout may, is itself the way to it."""
+    if not os.path.islink(path) or is_device(path):  # noqa: PTH114
+        return path
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OutputError(f"{printable(path)}: cannot write there: its links lead in a circle; choose another place")
+    return target
 
 
 def _rights_of_new_files() -> int:

@@ -47,7 +47,7 @@ _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}
 #: Formats that do not hold RGB.
 _NOT_RGB = {"BLP", "MSP", "XBM"}
 _GREY_BITS = (8, 10, 12, 14, 16)  # that cameras and scanners give
-SOFTWARE = "mien"  # what pictures and videos that mien writes say made them
+SOFTWARE = "mien"  # what annotated pictures and videos say made them
 _LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # in pixels, of the formats that have one
 _SOFTWARE_TAG = 0x0131  # of EXIF
 #: The EXIF tag of the orientation, and how a picture of each is turned upright (EXIF 2.3, section 4.6.4).
@@ -158,8 +158,9 @@ def _deep_grey(values: np.ndarray) -> Image.Image:
 
 
 def write_image(path: str | Path, image_rgb: ImageArray) -> None:
-    """Write an RGB uint8 picture in the format that the suffix names, whole or not at all; its EXIF names SOFTWARE.
+    """Write an RGB uint8 picture in the format that the suffix names, whole or not at all.
 
+    Where the format has EXIF (JPEG, PNG, WebP, TIFF, AVIF) it names SOFTWARE.
     Raises InputError where the suffix is none of Pillow's, OutputError where the place cannot be written or the picture
     is too large for the format.
     """
@@ -182,7 +183,8 @@ def software_of(path: Path) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # see _read
             with Image.open(path, formats=_decoded_formats()) as image:
-                return str(image.getexif().get(_SOFTWARE_TAG, ""))
+                # Not PNG's own, which decodes the picture to look behind it as well.
+                return str(Image.Image.getexif(image).get(_SOFTWARE_TAG, ""))
     except (*_DECODING_ERRORS, Image.DecompressionBombError):
         return ""
 
@@ -213,14 +215,10 @@ def find_files(
 
     on_error: called with each folder that cannot be read, which is left out.
     """
-    found = [
-        Path(above) / name
-        for above, _, names in os.walk(folder, onerror=on_error)
-        for name in names
-        if Path(name).suffix.lower() in suffixes
-    ]
-    for path in sorted(found):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        # os.path, as pathlib's own is_file raises where a folder may be listed but not entered.
-        if not hidden and os.path.isfile(path):  # noqa: PTH113
-            yield path
+    found = []
+    for above, folders, names in os.walk(folder, onerror=on_error):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        here = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in suffixes]
+        found += [Path(above) / name for name in here]
+    # os.path, as pathlib's own is_file raises where a folder may be listed but not entered.
+    yield from (path for path in sorted(found) if os.path.isfile(path))  # noqa: PTH113

@@ -61,6 +61,9 @@ _FOLLOWING = {
 }  # fmt: skip
 
 
+_PICTURES = {"apng", "gif", "ico"}  # formats of pictures that FFmpeg opens as video
+
+
 def is_video(path: Path) -> bool:
     """Return whether a file is taken for a video, by its name."""
     return path.suffix.lower() in VIDEO_SUFFIXES
@@ -123,10 +126,10 @@ def duration_of(path: str | Path) -> float | None:
 
 
 def opens(path: str | Path) -> bool:
-    """Return whether FFmpeg finds a video in a file, whatever its name."""
+    """Return whether FFmpeg finds a video in a file, whatever its name, and no picture."""
     try:
-        with _opened(path):
-            return True
+        with _opened(path) as (container, _):
+            return container.format.name not in _PICTURES
     except VideoError:
         return False
 

@@ -102,6 +102,7 @@ class VideoWriter:
         self._container = av.open(
             os.fspath(self._path), "w", format="mp4", container_options={"movie_timescale": str(CLOCK)}
         )
+        self._container.metadata["comment"] = SOFTWARE
         stream = self._container.add_stream(name, rate=NOMINAL_RATE, options=dict(options))
         assert isinstance(stream, av.VideoStream)
         self._stream = stream

@@ -267,6 +267,26 @@ def test_a_picture_too_wide_for_its_format_costs_its_copy_alone(run: Run, quick:
     assert files(Path()) == ["copies/b.png"]
 
 
+def test_a_picture_without_a_suffix_is_no_video(run: Run, quick: list[str], tmp_path: Path) -> None:
+    for kind in ("gif", "ico", "png"):
+        Image.fromarray(picture(0)).save(tmp_path / "avatar", format=kind)
+        told = run("recognize", tmp_path / "avatar", "--annotate", "copies", "--format", "jsonl", *quick)
+        assert [row["track"] for row in told.rows] == [None], kind
+    assert files(Path()) == ["copies/avatar.png"]
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="needs /dev/fd")
+def test_a_pipe_is_written_to_whatever_it_is_called(run: Run, quick: list[str], tmp_path: Path) -> None:
+    folder = album(tmp_path / "album", "a.png")
+    reader, writer = os.pipe()
+    try:
+        assert run("recognize", folder, "--out", f"/dev/fd/{writer}", *quick).code == 0
+    finally:
+        os.close(writer)
+    with os.fdopen(reader) as file:
+        assert json.loads(file.read())["face"] == 0
+
+
 def test_a_dash_is_stdout(run: Run, quick: list[str], tmp_path: Path) -> None:
     told = run("recognize", album(tmp_path / "album", "a.png"), "--out", "-", "--format", "jsonl", *quick)
     assert (told.code, len(told.rows)) == (0, 1)
@@ -300,10 +320,20 @@ def test_blurred_copies_show_nobody(run: Run, quick: list[str], tmp_path: Path) 
 def test_copies_in_which_nothing_could_be_blurred_are_counted(run: Run, quick: list[str]) -> None:
     told = run("recognize", EXAMPLES, "--annotate", "copies", "--blur-faces", *quick[:2])
     assert "nothing was blurred in 1 copy" in told.err
-    small = "in large pictures small faces are not looked for and not blurred; --min-face 40 looks for them"
-    assert small in told.err
-    told = run("recognize", EXAMPLES, "--annotate", "copies", "--blur-faces", "--min-face", "40", *quick[:2])
-    assert small not in told.err
+    assert "small faces" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("side", "smallest", "warned"), [(1100, [], 1), (900, [], 0), (1100, ["90"], 1), (1100, ["40"], 0)]
+)
+def test_small_faces_that_may_have_been_left_in_the_clear_are_warned_of(
+    run: Run, quick: list[str], tmp_path: Path, side: int, smallest: list[str], warned: int
+) -> None:
+    Image.new("RGB", (side, side)).save(tmp_path / "a.png")
+    options = ["--min-face", *smallest] if smallest else []
+    told = run("recognize", tmp_path / "a.png", "--annotate", "copies", "--blur-faces", *options, *quick[:2])
+    said = "in 1 large picture small faces were not looked for, so not blurred; --min-face 40 looks for them"
+    assert told.err.count(said) == warned
 
 
 def test_a_picture_that_changes_while_it_is_read_is_listed(
@@ -511,10 +541,12 @@ def test_folders_that_are_closed_to_the_user_are_one_line(run: Run, quick: list[
         one_line(run("recognize", folder / "closed" / "b.png", *quick), "Permission denied")
         told = run("recognize", folder, "--format", "jsonl", *quick)
         assert (told.code, len(told.rows)) == (0, 1)
+        (folder / ".Trash").mkdir(mode=0)
         (folder / "closed").chmod(0)
         told = run("recognize", folder, "--format", "jsonl", *quick)
         assert (told.code, len(told.rows)) == (1, 1)
         assert f"not read: {folder / 'closed'}: Permission denied" in told.err
+        assert ".Trash" not in told.err
         one_line(run("recognize", folder / "closed", *quick), "no picture or video could be found (Permission denied)")
         (folder / "a.png").chmod(0)
         one_line(run("recognize", folder / "a.png", *quick), "cannot be read (Permission denied)")

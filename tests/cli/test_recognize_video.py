@@ -29,6 +29,7 @@ from mien.media import read_image, write_image
 from mien.types import ImageArray
 from mien.video import Frame, frames
 from mien.video_run import VideoRun
+from mien.video_writer import VideoWriter
 
 RATE, COUNT = 20, 24
 Run = Callable[..., tuple[int, str, str]]
@@ -396,13 +397,29 @@ def test_a_recording_replaces_an_earlier_one_once_a_frame_has_come(
     monkeypatch.setattr(cameras, "_frames", stop)
     recording = Path("copies/rtsp-host-live.mp4")
     recording.parent.mkdir()
-    recording.write_bytes(b"earlier")
-    assert run_mien("recognize", "rtsp://host/live", "--annotate", "copies", *quick)[0] == 0
-    assert left() == ["copies", str(recording)]
-    if frames_came:
-        assert len(list(frames(recording))) == 1
-    else:
-        assert recording.read_bytes() == b"earlier"
+    with VideoWriter(recording) as writer:
+        writer.write(small, 0.0)
+        writer.write(small, 0.1)
+    for _ in range(2):
+        assert run_mien("recognize", "rtsp://host/live", "--annotate", "copies", *quick)[0] == 0
+        assert left() == ["copies", str(recording)]
+        assert len(list(frames(recording))) == (1 if frames_came else 2)
+
+
+def test_a_recording_never_takes_the_place_of_what_mien_did_not_write(
+    run_mien: Run, quick: list[str], small: ImageArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one(*_: object, **__: object) -> Generator[Frame]:
+        yield Frame(0.0, small, 0)
+
+    monkeypatch.setattr(cameras, "_frames", one)
+    mine = Path("copies/rtsp-host-live.mp4")
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    for _ in range(2):
+        assert run_mien("recognize", "rtsp://host/live", "--annotate", "copies", *quick)[0] == 0
+        assert mine.read_bytes() == b"mine"
+        assert left() == ["copies", "copies/rtsp-host-live-2.mp4", str(mine)]
 
 
 def test_what_is_stopped_before_anything_is_kept_leaves_nothing_behind(
@@ -439,7 +456,29 @@ def test_what_was_written_into_the_folder_that_is_read_is_not_read_the_next_time
         code, _, err = run_mien("recognize", *places, "--format", "jsonl", *quick)
         assert (code, "1 video, 5 frames, 5 readings" in err) == (0, True), err
         names = {path.name for path in (tmp_path / "album").iterdir()}
-        assert names == {"a.mp4", "a-2.mp4", "a-2-summary.json", "a-2-timeline.png", "a-2-faces"}
+        assert names == {"a.mp4", "a-2.mp4", "a-summary.json", "a-timeline.png", "a-faces"}
+
+
+def test_a_report_never_takes_the_place_of_what_mien_did_not_write(
+    run_mien: Run, quick: list[str], tmp_path: Path, small: ImageArray
+) -> None:
+    clip = write_clip(tmp_path / "my.clip.mp4", small, count=5)
+    Path("report").mkdir()
+    Path("report/my.clip-timeline.png").write_bytes(b"a drawing")
+    for _ in range(2):
+        assert run_mien("recognize", clip, "--report", "report", *quick)[0] == 0
+        assert Path("report/my.clip-timeline.png").read_bytes() == b"a drawing"
+        written = ["report/my.clip-2-summary.json", "report/my.clip-2-timeline.png"]
+        assert left() == ["report", *written, "report/my.clip-timeline.png"]
+
+
+def test_the_rows_never_take_the_place_of_the_video(
+    run_mien: Run, quick: list[str], tmp_path: Path, small: ImageArray
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", small, count=5).rename(tmp_path / "clip.film")
+    before = clip.read_bytes()
+    one_line(run_mien("recognize", clip, "--format", "jsonl", "--out", clip, *quick), "it is read")
+    assert clip.read_bytes() == before
 
 
 def test_a_video_that_is_named_needs_no_suffix_that_is_known(

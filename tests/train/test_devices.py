@@ -7,8 +7,8 @@ import platform
 import pytest
 import torch
 
-from mien.errors import InputError
-from mien.train.devices import autocast, describe, find_device, find_layout, find_precision
+from mien.errors import InputError, RecipeError
+from mien.train.devices import autocast, describe, find_device, find_layout, find_precision, memory_told
 
 CPU = torch.device("cpu")
 
@@ -23,6 +23,21 @@ def test_auto_takes_cuda_before_mps_before_the_cpu(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(torch.cuda, "is_available", lambda answer=cuda: answer)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda answer=mps: answer)
         assert find_device("auto").type == expected
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_that_is_not_enough_is_told_and_other_errors_pass(error: Exception) -> None:
+    with pytest.raises(RecipeError, match="recipe 'run': memory is not enough"), memory_told("run"):
+        raise error
+    with pytest.raises(RuntimeError, match="shapes"), memory_told("run"):
+        raise RuntimeError("shapes do not fit")
 
 
 @pytest.mark.parametrize("name", ["", "gpu", "CPU", "meta"])

@@ -13,7 +13,7 @@ import torch
 
 from mien.classify import Classifier
 from mien.data.manifest import read, write
-from mien.errors import InputError
+from mien.errors import DataError, InputError
 from mien.labels import FER2013, FERPLUS
 from mien.metrics import log_loss
 from mien.train import checkpoint, run_folder
@@ -110,6 +110,18 @@ def test_votes_can_help_the_label_without_an_answer_of_their_own(
     export(helped / "best.pt", tmp_path / "model.onnx")
     model = Classifier.load(tmp_path / "model.onnx")
     assert (model.answers, model.spec.name, model.spec.labels) == (("fer2013",), "run", FER2013)
+
+
+def test_votes_that_only_help_are_wanted_in_training_alone(recipe: Recipe, tmp_path: Path) -> None:
+    dataset = read(recipe.data.manifests[0])
+    assert dataset.manifest.votes is not None
+    votes = dataset.manifest.votes.copy()
+    votes[dataset.manifest.rows_in("val")] = 0
+    write(replace(dataset.manifest, votes=votes), np.array(dataset.crops), tmp_path / "data")
+    data = replace(recipe.data, manifests=(str(tmp_path / "data"),))
+    fit(replace(recipe, data=replace(data, labels="label+votes")), tmp_path / "run")
+    with pytest.raises(DataError, match="no usable row in split val for ferplus"):
+        load(data)
 
 
 def test_each_answer_is_calibrated_on_what_it_is_asked(recipe: Recipe, tmp_path: Path) -> None:

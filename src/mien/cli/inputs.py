@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from mien.files import check_folder, printable
 from mien.media import SOFTWARE, find_files, image_suffixes, software_of
 from mien.video import VIDEO_SUFFIXES, is_video
 
-__all__ = ["Inputs", "copies_of", "gather"]
+__all__ = ["Inputs", "copies_of", "free_for_copy", "gather", "numbered", "report_files", "reports_of"]
 
 Found = tuple[Path, Path]  # a file, and its path below what was named
 
@@ -65,6 +65,7 @@ def gather(paths: Iterable[Path], *, leave_out: Iterable[Path] = ()) -> Inputs:
             for file in find_files(path, image_suffixes() | VIDEO_SUFFIXES, on_error=refused.append)
             if not skipped & {*file.parents} and not (written_to and _is_ours(file))
         ]
+        refused = [error for error in refused if not skipped & {Path(error.filename), *Path(error.filename).parents}]
         closed |= {printable(error.filename): f"{printable(error.filename)}: {error.strerror}" for error in refused}
         if not files and refused:
             raise InputError(f"{printable(path)}: no picture or video could be found ({refused[0].strerror})")
@@ -80,7 +81,6 @@ def gather(paths: Iterable[Path], *, leave_out: Iterable[Path] = ()) -> Inputs:
             if not skipped & {here, *here.parents}:
                 links = (name for name in folders if (here / name).is_symlink())
                 others |= {_identity(here / name) for name in (*names, *links)}
-        others -= {_identity(file) for file in files}
     others -= found.keys()
     videos |= {identity for identity, (path, _) in found.items() if is_video(path)}
     return Inputs(
@@ -96,27 +96,68 @@ def copies_of(inputs: Inputs, folder: Path) -> dict[Path, Path]:
 
     Raises OutputError where the folder could not be written.
     """
+    names = [(path, below.with_suffix(_suffix_of_copy(below))) for path, below in inputs.pictures]
+    names += [(path, below.with_suffix(".mp4")) for path, below in inputs.videos]
+    sources = {_key(path) for path, _ in names}
+    return _places(names, folder, is_free=lambda copy: _key(copy) not in sources and free_for_copy(copy))
 
-    def key(path: Path) -> str:
-        return str(path.resolve()).casefold()  # as a file system may tell no cases apart
 
+def reports_of(inputs: Inputs, folder: Path) -> dict[Path, Path]:
+    """Return where the report of each video goes: what its files' names begin with; otherwise as `copies_of`."""
+    names = [(path, below.with_suffix(".mp4")) for path, below in inputs.videos]
+    places = _places(names, folder, is_free=lambda place: _free_for_report(place.with_suffix("")))
+    return {path: place.with_suffix("") for path, place in places.items()}
+
+
+def free_for_copy(path: Path) -> bool:
+    """Return whether an annotated copy may be written to a path: what is there, if anything, mien wrote."""
+    return not path.is_file() or _is_ours(path)
+
+
+def numbered(path: Path, number: int) -> Path:
+    """Return a path with a number behind its name, before its suffix."""
+    return path.with_name(f"{path.name.removesuffix(path.suffix)}-{number}{path.suffix}")
+
+
+def report_files(place: Path) -> tuple[Path, Path, Path]:
+    """Return the timeline, the summary and the folder of faces of a report."""
+    return (
+        place.with_name(f"{place.name}-timeline.png"),
+        place.with_name(f"{place.name}-summary.json"),
+        place.with_name(f"{place.name}-faces"),
+    )
+
+
+def _free_for_report(place: Path) -> bool:
+    """Return whether the report of a place may be written: where it was before, there is the timeline of mien's."""
+    timeline, *others = report_files(place)
+    return _is_ours(timeline) if timeline.exists() else not any(path.exists() for path in others)
+
+
+def _suffix_of_copy(path: Path) -> str:
+    """Return the suffix of a picture's copy: its own where that is a format that copies are written in."""
+    return path.suffix if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp") else ".png"
+
+
+def _places(names: list[Found], folder: Path, *, is_free: Callable[[Path], bool]) -> dict[Path, Path]:
+    """Return a path in the folder for each file, by the name that it would like, no two the same."""
     check_folder(folder)
-    files = [*inputs.pictures, *inputs.videos]
-    videos = {path for path, _ in inputs.videos}
-    taken = {key(path) for path, _ in files}
+    taken: set[str] = set()
     used: Counter[Path] = Counter()
-    copies: dict[Path, Path] = {}
-    for path, below in files:
-        suffix = ".mp4" if path in videos else below.suffix
-        if suffix.lower() not in (".mp4", ".jpg", ".jpeg", ".png", ".webp"):
-            suffix = ".png"
-        first = copy = folder / below.with_suffix(suffix)
-        while key(copy) in taken or (copy.is_file() and not _is_ours(copy)):
+    places: dict[Path, Path] = {}
+    for path, name in names:
+        first = place = folder / name
+        while _key(place) in taken or not is_free(place):
             used[first] += 1
-            copy = first.with_name(f"{first.stem}-{used[first] + 1}{suffix}")
-        taken.add(key(copy))
-        copies[path] = copy
-    return copies
+            place = numbered(first, used[first] + 1)
+        taken.add(_key(place))
+        places[path] = place
+    return places
+
+
+def _key(path: Path) -> str:
+    """Return what two names of one file may share, as a file system may tell no cases apart."""
+    return str(path.resolve()).casefold()
 
 
 def _is_ours(path: Path) -> bool:

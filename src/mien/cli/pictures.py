@@ -17,6 +17,9 @@ from mien.sinks import to_row
 __all__ = ["PicturesRead", "read_pictures"]
 
 
+LARGE_PIXELS = 1_000_000  # above it the smallest face that the detector sees grows
+
+
 @dataclass(slots=True)
 class PicturesRead:
     """What came of pictures."""
@@ -24,6 +27,7 @@ class PicturesRead:
     pictures: int = 0  # that could be read
     faces: int = 0
     empty: int = 0  # pictures without a face
+    large: int = 0  # of which copies were drawn
     bad: dict[Source, ImageError] = field(default_factory=dict)
     unwritten: list[str] = field(default_factory=list)  # why some copies could not be written
 
@@ -42,7 +46,9 @@ def read_pictures(
                 told.empty += not readings
             if path in copies and path not in told.bad:
                 try:
-                    write_image(copies[path], annotate(read_image(path), readings, blur_faces=blur_faces))
+                    image_rgb = read_image(path)
+                    told.large += image_rgb.shape[0] * image_rgb.shape[1] > LARGE_PIXELS
+                    write_image(copies[path], annotate(image_rgb, readings, blur_faces=blur_faces))
                 except ImageError as error:  # it has changed since it was read
                     told.bad[path] = error
                 except OutputError as error:

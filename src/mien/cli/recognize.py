@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from mien.cli.cameras import read_camera
 from mien.cli.console import err, interrupted_by_sigterm
-from mien.cli.inputs import Inputs, copies_of, gather
+from mien.cli.inputs import copies_of, free_for_copy, gather, numbered, reports_of
 from mien.cli.pictures import PicturesRead, read_pictures
 from mien.cli.rows import Format, choose, rows_to
 from mien.cli.videos import VideosRead, Wanted, print_people, read_videos, work_folder
@@ -27,6 +28,7 @@ from mien.weights import catalogue
 
 __all__ = ["recognize"]
 
+SMALL_FACE_PX = 40  # what dlib's detector finds in pictures of up to a megapixel
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -52,7 +54,7 @@ class _Options:
     settings: VideoSettings
     resume: bool
     for_s: float
-    small_faces: bool  # a smallest face was asked for
+    misses_small: bool  # in large pictures, as dlib's detector does where no small face is asked for
 
 
 def recognize(
@@ -89,7 +91,7 @@ def recognize(
     detector: Annotated[str, typer.Option(help=f"What finds the faces: {DETECTORS}.")] = "dlib",
     min_face: Annotated[
         float | None,
-        typer.Option(help="Smallest face to look for, in pixels; by default about 40, but 110 at 12 megapixels."),
+        typer.Option(help="Smallest face to look for, in pixels; dlib's own is about 40, and 110 at 12 megapixels."),
     ] = None,
     blur_faces: Annotated[
         bool, typer.Option("--blur-faces", help="Blur the faces that are found in the copies.")
@@ -117,7 +119,7 @@ def recognize(
     settings = VideoSettings(every, smooth, annotate is not None, blur_faces)
     options = _Options(
         kind, target, annotate, report, thumbnails, settings, resume, float("inf") if for_s is None else for_s,
-        min_face is not None,
+        detector == "dlib" and (min_face is None or min_face > SMALL_FACE_PX),
     )  # fmt: skip
     recognizer = Recognizer.load(model, answer=answer, detector=detector, min_face_px=min_face)
     if "" in paths:
@@ -147,22 +149,22 @@ def _read_files(recognizer: Recognizer, paths: list[Path], options: _Options, mo
         for name, value in given:
             if value:
                 raise InputError(f"{name} is of videos, and there is none; leave it out")
-    if options.target is not None and options.target.resolve() in {path.resolve() for path, _ in inputs.pictures}:
+    read = {path.resolve() for path, _ in (*inputs.pictures, *inputs.videos)}
+    if options.target is not None and options.target.resolve() in read:
         raise InputError(f"{printable(options.target)}: it is read, so the readings cannot go there; name another file")
     if options.annotate is not None:
         for path, _ in inputs.pictures:
             if not path.is_file():
                 raise InputError(f"{printable(path)}: can be read but once; save it to a file, or leave --annotate out")
     copies = copies_of(inputs, options.annotate) if options.annotate else {}
-    videos = Inputs([], inputs.videos, 0, [])
-    reports = copies_of(videos, options.report) if options.report else {}
+    reports = reports_of(inputs, options.report) if options.report else {}
     kept_by = options.target or options.annotate or options.report
     wanted = Wanted(
-        options.settings, copies, {path: place.with_suffix("") for path, place in reports.items()},
+        options.settings, copies, reports,
         thumbnails=options.thumbnails, tables=options.kind is Format.TABLE, model=model, resume=options.resume,
         kept=kept_by is not None,
     )  # fmt: skip
-    pictures, read = PicturesRead(), VideosRead()
+    pictures, films = PicturesRead(), VideosRead()
     labels = recognizer.classifier.spec.labels
     with interrupted_by_sigterm(), rows_to(options.kind, options.target, labels) as write:
         if inputs.pictures:
@@ -170,21 +172,21 @@ def _read_files(recognizer: Recognizer, paths: list[Path], options: _Options, mo
             pictures = read_pictures(recognizer, files, write, copies=copies, blur_faces=options.settings.blur_faces)
         if inputs.videos:
             with work_folder(kept_by, is_folder=options.target is None) as work:
-                read = read_videos(recognizer, [path for path, _ in inputs.videos], write, wanted, work=work)
-        bad: list[InputError] = [*pictures.bad.values(), *read.bad]
+                films = read_videos(recognizer, [path for path, _ in inputs.videos], write, wanted, work=work)
+        bad: list[InputError] = [*pictures.bad.values(), *films.bad]
         if len(bad) == len(inputs.pictures) + len(inputs.videos):
             raise _nothing_read(bad)
-    err.print(Text(_summary(pictures, read, len(bad), inputs.left_out, options)))
+    err.print(Text(_summary(pictures, films, len(bad), inputs.left_out, options)))
     if options.settings.blur_faces:
-        _warn_of_unblurred(pictures, read, small_faces=options.small_faces)
-    for why in [*bad, *read.cut_short]:
+        _warn_of_unblurred(pictures, films, misses_small=options.misses_small)
+    for why in [*bad, *films.cut_short]:
         err.print(Text(f"not read{'' if why in bad else ' to its end'}: {why}"))
     for why in inputs.closed:
         err.print(Text(f"not read: {why}"))
-    again = [f"{why}; the same command with --resume tries again" for why in read.unwritten]
+    again = [f"{why}; the same command with --resume tries again" for why in films.unwritten]
     for why in [*pictures.unwritten, *again]:
         err.print(Text(f"not written: {why}"))
-    return bool(bad or read.cut_short or inputs.closed or pictures.unwritten or read.unwritten)
+    return bool(bad or films.cut_short or inputs.closed or pictures.unwritten or films.unwritten)
 
 
 def _read_camera(recognizer: Recognizer, source: str, options: _Options) -> bool:
@@ -194,7 +196,11 @@ def _read_camera(recognizer: Recognizer, source: str, options: _Options) -> bool
     copy = None
     if options.annotate is not None:
         name = re.sub(r"[^0-9A-Za-z.-]+", "-", name_of(source).removesuffix(".mp4")).strip("-.")[:80]
-        copy = make_folder(options.annotate) / f"{name}.mp4"
+        first = copy = make_folder(options.annotate) / f"{name}.mp4"
+        for number in count(2):
+            if free_for_copy(copy):
+                break
+            copy = numbered(first, number)
     with rows_to(options.kind, options.target, recognizer.classifier.spec.labels) as write:
         told, people = read_camera(
             recognizer, source, write, every_s=options.settings.every_s, smooth_s=options.settings.smooth_s,
@@ -228,13 +234,16 @@ def _summary(pictures: PicturesRead, read: VideosRead, bad: int, left_out: int, 
     return "; ".join(told)
 
 
-def _warn_of_unblurred(pictures: PicturesRead, read: VideosRead, *, small_faces: bool) -> None:
+def _warn_of_unblurred(pictures: PicturesRead, read: VideosRead, *, misses_small: bool) -> None:
     """Say where faces may have been missed."""
     if pictures.empty:
         copies = _count(pictures.empty, "copy", "copies")
         err.print(f"nothing was blurred in {copies} in which no face was found: look at them")
-    if pictures.pictures and not small_faces:
-        err.print("in large pictures small faces are not looked for and not blurred; --min-face 40 looks for them")
+    if pictures.large and misses_small:
+        where = _count(pictures.large, "large picture")
+        err.print(
+            f"in {where} small faces were not looked for, so not blurred; --min-face {SMALL_FACE_PX} looks for them"
+        )
     if read.videos:
         err.print("in videos a face is not blurred in the frames in which it was not found: look at them")
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mien.cli.console import out
 from mien.errors import InputError
-from mien.files import printable
+from mien.files import is_device, printable
 from mien.media import image_suffixes
 from mien.sinks import FORMATS, Row, open_sink
 from mien.video import VIDEO_SUFFIXES
@@ -52,7 +52,7 @@ def choose(fmt: Format | None, out_path: Path | None) -> tuple[Format, Path | No
         raise InputError("a table is for the terminal; with --out choose --format jsonl, csv or parquet")
     if out_path.is_dir() or (not suffix and not out_path.exists()):
         return kind, out_path / f"readings.{kind}"
-    if fmt is None and suffix not in (*FORMATS, *_LINES):
+    if fmt is None and suffix not in (*FORMATS, *_LINES) and not is_device(out_path):
         raise InputError(f"{out_path}: the name tells no format; end it in .jsonl, .csv or .parquet, or add --format")
     if suffix in FORMATS and suffix != kind:
         raise InputError(f"{out_path}: the name says {suffix}, but --format says {kind}; let them agree")

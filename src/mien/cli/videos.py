@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.cli.console import err, out, progress_bar
+from mien.cli.inputs import report_files
 from mien.cli.rows import Write
 from mien.errors import OutputError, VideoError
 from mien.files import made_for_now, make_folder, printable, write_text
@@ -127,17 +128,17 @@ def _tell_people(run: VideoRun, path: Path, wanted: Wanted) -> None:
     if wanted.tables:
         print_people(str(path), people)
     if path in wanted.reports:
-        place = wanted.reports[path]
+        timeline_path, summary_path, faces = report_files(wanted.reports[path])
         duration_s = run.progress.time_s
-        write_image(place.with_name(f"{place.name}-timeline.png"), timeline.draw(duration_s=duration_s))
+        write_image(timeline_path, timeline.draw(duration_s=duration_s))
         about = {
             "source": printable(path), "duration_s": round(duration_s, 3), "frames": run.progress.frames,
             **{key: value for key, value in asdict(wanted.settings).items() if key in ("every_s", "smooth_s")},
         }  # fmt: skip
         told = json.dumps(about | as_json(people), indent=1, ensure_ascii=False)
-        write_text(place.with_name(f"{place.name}-summary.json"), told + "\n")
+        write_text(summary_path, told + "\n")
         if wanted.thumbnails:
-            write_thumbnails(path, people, place.with_name(f"{place.name}-faces"))
+            write_thumbnails(path, people, faces)
 
 
 def print_people(source: str, people: Sequence[Person]) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "Head",
     "HeadAnswer",
     "PeopleAnswer",
+    "answering",
     "count_logits",
     "fold_contempt",
     "handicap_of",
@@ -52,6 +53,11 @@ HEADS: dict[str, tuple[Head, ...]] = {
     "both": _BOTH,
     "label+votes": _BOTH,  # the second is an auxiliary one: it shapes the trunk, answers nothing and is not exported
 }
+
+
+def answering(labels: str) -> tuple[Head, ...]:
+    """Return the heads whose answers are asked for, of a network that is trained on such labels."""
+    return HEADS[labels][:1] if labels == "label+votes" else HEADS[labels]
 
 
 def count_logits(recipe: Recipe) -> int:
@@ -143,10 +149,8 @@ def make_answers(recipe: Recipe, prior: Tensor, temperatures: Mapping[str, float
     prior: (7,) shares of the expressions in training; read where there are two heads.  temperatures: by name, 1 where
     none is given.
     """
-    heads = {head.name: HeadAnswer(head) for head in HEADS[recipe.data.labels]}
+    heads = {head.name: HeadAnswer(head) for head in answering(recipe.data.labels)}
     answers: dict[str, Answer] = dict(heads)
-    if recipe.data.labels == "label+votes":
-        del answers["ferplus"]
     if recipe.data.labels == "both":
         people = PeopleAnswer(
             heads["fer2013"],

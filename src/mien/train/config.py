@@ -47,7 +47,8 @@ class DataConfig:
     """Which pictures, with which labels, and what their pixels go through."""
 
     manifests: tuple[str, ...] = ("data/fer2013",)  # folders of prepared datasets; `--data` on the command line wins
-    labels: str = "label"  # "label": the emotion column; "votes": FER+'s distributions over eight; "both": two heads
+    labels: str = "label"  # "label": the emotion column; "votes": FER+'s distributions over eight; "both": two heads;
+    # "label+votes": the first of two heads, the other one helps in training alone
     contrast: str = "none"  # see spec.CropSpec
     normalisation: str = "per_crop"  # see spec.CropSpec
     limit: int = 0  # train and validate on the first so many rows of each split; 0: on all
@@ -120,7 +121,7 @@ class StopConfig:
 class TeacherConfig:
     """Networks whose answers are learned beside the labels (Hinton et al. 2015, "Distilling the Knowledge")."""
 
-    models: tuple[str, ...] = ()  # shipped models' names or ONNX files, whose answers are averaged; empty: none
+    models: tuple[str, ...] = ()  # shipped models, ONNX files, checkpoints, whose answers are averaged; empty: none
     weight: float = 0.5  # of what they say; the labels have the rest
     temperature: float = 2.0  # that softens both sides
 

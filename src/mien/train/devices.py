@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
-from mien.errors import InputError
+from mien.errors import InputError, RecipeError
 
-__all__ = ["autocast", "describe", "find_device", "find_layout", "find_precision"]
+__all__ = ["autocast", "describe", "find_device", "find_layout", "find_precision", "memory_told"]
 
 
 def find_device(name: str = "auto") -> torch.device:
@@ -50,6 +51,21 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which networks compute in the device's precision."""
     precision = find_precision(device)
     return nullcontext() if precision == torch.float32 else torch.autocast(device.type, precision)
+
+
+@contextmanager
+def memory_told(recipe_name: str) -> Iterator[None]:
+    """Have memory that is not enough be a RecipeError."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # Of the processor's memory PyTorch tells by a plain RuntimeError.
+        known = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)
+        if not known:
+            raise
+        raise RecipeError(
+            f"recipe {recipe_name!r}: memory is not enough; lower optimiser.batch_size or make the network smaller"
+        ) from error
 
 
 def describe(device: torch.device) -> str:

@@ -43,7 +43,7 @@ def export(checkpoint: str | Path, out: str | Path) -> ModelSpec:
     """Write the ONNX file of a best.pt, whole or not at all, and return what its main answer says of itself.
 
     Raises ModelError where the checkpoint is damaged, or where PyTorch with the same fp16-rounded weights and ONNX
-    Runtime differ by more than 1e-4 in any probability of 64 made crops.
+    Runtime differ by more than 1e-4 in any probability of some made crops.
     """
     trained, recipe, specs = load_predictor(checkpoint)
     predictor = round_to_half(drop_unread(fold_batch_norm(trained)))

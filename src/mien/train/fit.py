@@ -17,14 +17,14 @@ from mien.errors import InputError, RecipeError
 from mien.metrics import log_loss
 from mien.spec import CropSpec
 from mien.train import checkpoint
-from mien.train.answers import HEADS, make_answers
+from mien.train.answers import HEADS, answering, make_answers
 from mien.train.augment import degrade, mix, move
 from mien.train.average import update_average
 from mien.train.balance import draw_order, sample_weights
 from mien.train.config import Recipe
 from mien.train.curves import Row, draw_curves, write_log
 from mien.train.dataset import TrainingData, load
-from mien.train.devices import autocast, find_device, find_layout
+from mien.train.devices import autocast, find_device, find_layout, memory_told
 from mien.train.network import Predictor, normalise, to_input
 from mien.train.run_folder import calibrate, prepare, restore, save_best, save_last
 from mien.train.schedule import learning_rate_at, size_at
@@ -66,10 +66,23 @@ def fit(
     resume: go on from the last whole epoch where the folder holds this recipe's run (a finished one is returned as it
     is); the final weights are those of an uninterrupted run on the same machine.
     on_batch: called with epoch, batches done, batches in the epoch.  on_epoch: called with the epoch's log row.
-    Raises DataError for the datasets, RecipeError where the recipe cannot be trained or the loss stops being a number,
-    InputError where the folder holds another run, OutputError where it cannot be written.
+    Raises DataError for the datasets, RecipeError where the recipe cannot be trained, the loss stops being a number or
+    memory is not enough, InputError where the folder holds another run, OutputError where it cannot be written.
     """
-    folder, where = Path(folder), find_device(device)
+    with memory_told(recipe.name):
+        return _fit(recipe, Path(folder), find_device(device), resume=resume, on_batch=on_batch, on_epoch=on_epoch)
+
+
+def _fit(
+    recipe: Recipe,
+    folder: Path,
+    where: torch.device,
+    *,
+    resume: bool,
+    on_batch: OnBatch | None,
+    on_epoch: OnEpoch | None,
+) -> FitResult:
+    """Do what `fit` says."""
     last = folder / "last.pt"
     if last.is_file() and not resume:
         raise InputError(f"{folder}: a run is there already; --resume goes on with it, --out names another folder")
@@ -128,12 +141,7 @@ def _run_epoch(state: State, recipe: Recipe, data: TrainingData, device: torch.d
     """Train for one epoch, validate, and return the log row."""
     epoch = len(state.rows) + 1
     begun = time.perf_counter()
-    try:
-        train_loss, images = train_epoch(state, recipe, data, epoch, device, on_batch)
-    except torch.OutOfMemoryError as error:
-        raise RecipeError(
-            f"recipe {recipe.name!r}: the device's memory is not enough; lower optimiser.batch_size"
-        ) from error
+    train_loss, images = train_epoch(state, recipe, data, epoch, device, on_batch)
     trained = time.perf_counter()
     validated = _validate(state, recipe, data, device)
     if not math.isfinite(train_loss + validated["val_loss"]):
@@ -159,7 +167,7 @@ def _validate(state: State, recipe: Recipe, data: TrainingData, device: torch.de
     """
     answers = make_answers(recipe, torch.from_numpy(data.prior), {})
     views = predict_views(Predictor(state.averaged, data.crop, answers), data.val, device, mirror=recipe.mirror)
-    chosen_by = [head.name for head in HEADS[recipe.data.labels] if head.name in answers]
+    chosen_by = [head.name for head in answering(recipe.data.labels)]
     if recipe.model.start:
         chosen_by = [next(iter(answers))]
         fit_temperatures(answers, views, data.val)  # how the heads are joined depends on them

@@ -21,7 +21,7 @@ from mien.train.checkpoint import first_line
 from mien.train.config import Recipe, dumps, with_values
 from mien.train.curves import Row
 from mien.train.dataset import load
-from mien.train.devices import find_device
+from mien.train.devices import find_device, memory_told
 from mien.train.fit import fit
 from mien.train.search_figures import draw_search
 from mien.train.search_space import Space
@@ -78,8 +78,9 @@ def search(
     with_values(recipe, {}, name=_name_of_trial(recipe, 0))  # a name may be too long for it
     data = load(recipe.data)
     where = find_device(device)
-    start(recipe, data.crop, where)  # what no trial could do is told of now
-    load_teachers(recipe, data.crop, where)
+    with memory_told(recipe.name):  # what no trial could do is told of now
+        start(recipe, data.crop, where)
+        load_teachers(recipe, data.crop, where)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     make_folder(folder)
     grid = {key: opened.grid(GRID_POINTS) for key, opened in space.items()}

@@ -101,7 +101,7 @@ class Bench:
                 storage.engine.dispose()
 
     def token(self) -> str:
-        """Return what marks the trials of this folder among those that a database holds."""
+        """Return what marks the trials of this folder among those of a storage that is shared."""
         path = self.folder / "folder.id"
         if not path.is_file():
             write_text(path, uuid.uuid4().hex)
@@ -179,7 +179,9 @@ def claim(bench: Bench, study: Study, identity: dict[str, Any]) -> None:
     recipe = json.loads(json.dumps(_what_counts(from_fields(known["recipe"]))))
     noted = {**identity, **known, "recipe": recipe}  # of what a newer version notes an older one said nothing
     if differs := [key for key in identity if noted[key] != identity[key]]:
-        remedy = "rename the recipe" if bench.is_database else "name another folder with --out"
+        remedy = "name another folder with --out"
+        if bench.is_shared:
+            remedy = "rename the recipe" if bench.is_database else "name another journal with --storage"
         raise InputError(f"{bench.shown}: holds a search with another {' and '.join(differs)}; {remedy}")
 
 

@@ -55,10 +55,7 @@ def start(
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True  # so that a resumed run repeats an uninterrupted one
     torch.manual_seed(recipe.seed)
-    try:
-        network = build(recipe.model, labels=count_logits(recipe), crop=crop)
-    except (MemoryError, RuntimeError) as error:  # torch tells of memory by a RuntimeError
-        raise RecipeError(f"recipe {recipe.name!r}: its network does not fit into memory; make it smaller") from error
+    network = build(recipe.model, labels=count_logits(recipe), crop=crop)
     for side in recipe.optimiser.sizes_px:
         try:
             network.eval()(torch.zeros(1, crop.channels, side, side))
