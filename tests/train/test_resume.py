@@ -64,7 +64,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(
         assert checkpoint.load(killed / "best.pt")["specs"] == checkpoint.load(whole / "best.pt")["specs"]
 
 
-def draw_quickly(path: Path, rows: list[Row], *, title: str) -> None:
+def draw_quickly(path: Path, rows: list[Row], *, title: str, best: Row | None = None) -> None:
     write_text(path, f"{title} {len(rows)}")
 
 
