@@ -14,7 +14,7 @@ from mien.files import check_folder, printable
 from mien.media import SOFTWARE, find_files, image_suffixes, software_of
 from mien.video import VIDEO_SUFFIXES, is_video
 
-__all__ = ["Inputs", "copies_of", "free_for_copy", "gather", "numbered", "report_files", "reports_of"]
+__all__ = ["Inputs", "copies_of", "gather", "recording_of", "report_files", "reports_of"]
 
 Found = tuple[Path, Path]  # a file, and its path below what was named
 
@@ -38,6 +38,7 @@ def gather(paths: Iterable[Path], *, leave_out: Iterable[Path] = ()) -> Inputs:
     one is itself read, what mien wrote there is none.
     Raises InputError where a path is missing, or a folder holds neither pictures nor videos.
     """
+    suffixes = image_suffixes() | VIDEO_SUFFIXES
     outputs = [folder for folder in leave_out if folder.is_dir()]
     found: dict[Path, Found] = {}
     videos: set[Path] = set()
@@ -53,7 +54,7 @@ def gather(paths: Iterable[Path], *, leave_out: Iterable[Path] = ()) -> Inputs:
             ) from error
         if not path.is_dir():
             found.setdefault(_identity(path), (path, Path(path.name)))
-            known = path.suffix.lower() in image_suffixes() | VIDEO_SUFFIXES or not path.is_file()
+            known = path.suffix.lower() in suffixes or not path.is_file()
             if not known and video.opens(path):
                 videos.add(_identity(path))
             continue
@@ -62,7 +63,7 @@ def gather(paths: Iterable[Path], *, leave_out: Iterable[Path] = ()) -> Inputs:
         refused: list[OSError] = []
         files = [
             file
-            for file in find_files(path, image_suffixes() | VIDEO_SUFFIXES, on_error=refused.append)
+            for file in find_files(path, suffixes, on_error=refused.append)
             if not skipped & {*file.parents} and not (written_to and _is_ours(file))
         ]
         refused = [error for error in refused if not skipped & {Path(error.filename), *Path(error.filename).parents}]
@@ -70,7 +71,7 @@ def gather(paths: Iterable[Path], *, leave_out: Iterable[Path] = ()) -> Inputs:
         if not files and refused:
             raise InputError(f"{printable(path)}: no picture or video could be found ({refused[0].strerror})")
         if not files:
-            such = ", ".join(sorted(image_suffixes() & {".jpg", ".png", ".webp", ".tif", ".bmp", ".gif"}))
+            such = ", ".join(sorted(suffixes & {".jpg", ".png", ".webp", ".tif", ".bmp", ".gif"}))
             raise InputError(
                 f"{printable(path)}: no pictures and no videos in this folder; expected files such as {such}, .mp4"
             )
@@ -99,7 +100,7 @@ def copies_of(inputs: Inputs, folder: Path) -> dict[Path, Path]:
     names = [(path, below.with_suffix(_suffix_of_copy(below))) for path, below in inputs.pictures]
     names += [(path, below.with_suffix(".mp4")) for path, below in inputs.videos]
     sources = {_key(path) for path, _ in names}
-    return _places(names, folder, is_free=lambda copy: _key(copy) not in sources and free_for_copy(copy))
+    return _places(names, folder, is_free=lambda copy: _key(copy) not in sources and _free_for_copy(copy))
 
 
 def reports_of(inputs: Inputs, folder: Path) -> dict[Path, Path]:
@@ -109,14 +110,15 @@ def reports_of(inputs: Inputs, folder: Path) -> dict[Path, Path]:
     return {path: place.with_suffix("") for path, place in places.items()}
 
 
-def free_for_copy(path: Path) -> bool:
+def recording_of(name: str, folder: Path) -> Path:
+    """Return where the annotated video of a camera or a stream goes, by its name; otherwise as `copies_of`."""
+    (place,) = _places([(Path(name), Path(name))], folder, is_free=_free_for_copy).values()
+    return place
+
+
+def _free_for_copy(path: Path) -> bool:
     """Return whether an annotated copy may be written to a path: what is there, if anything, mien wrote."""
     return not path.is_file() or _is_ours(path)
-
-
-def numbered(path: Path, number: int) -> Path:
-    """Return a path with a number behind its name, before its suffix."""
-    return path.with_name(f"{path.name.removesuffix(path.suffix)}-{number}{path.suffix}")
 
 
 def report_files(place: Path) -> tuple[Path, Path, Path]:
@@ -149,7 +151,7 @@ def _places(names: list[Found], folder: Path, *, is_free: Callable[[Path], bool]
         first = place = folder / name
         while _key(place) in taken or not is_free(place):
             used[first] += 1
-            place = numbered(first, used[first] + 1)
+            place = first.with_name(f"{first.stem}-{used[first] + 1}{first.suffix}")
         taken.add(_key(place))
         places[path] = place
     return places

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from mien.cli.cameras import read_camera
 from mien.cli.console import err, interrupted_by_sigterm
-from mien.cli.inputs import copies_of, free_for_copy, gather, numbered, reports_of
+from mien.cli.inputs import copies_of, gather, recording_of, reports_of
 from mien.cli.pictures import PicturesRead, read_pictures
 from mien.cli.rows import Format, choose, rows_to
 from mien.cli.videos import VideosRead, Wanted, print_people, read_videos, work_folder
@@ -196,11 +195,7 @@ def _read_camera(recognizer: Recognizer, source: str, options: _Options) -> bool
     copy = None
     if options.annotate is not None:
         name = re.sub(r"[^0-9A-Za-z.-]+", "-", name_of(source).removesuffix(".mp4")).strip("-.")[:80]
-        first = copy = make_folder(options.annotate) / f"{name}.mp4"
-        for number in count(2):
-            if free_for_copy(copy):
-                break
-            copy = numbered(first, number)
+        copy = recording_of(f"{name}.mp4", make_folder(options.annotate))
     with rows_to(options.kind, options.target, recognizer.classifier.spec.labels) as write:
         told, people = read_camera(
             recognizer, source, write, every_s=options.settings.every_s, smooth_s=options.settings.smooth_s,
