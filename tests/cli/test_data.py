@@ -111,6 +111,7 @@ def test_an_option_that_would_be_ignored_is_refused(mien: Mien, csv_file: Path, 
     FaceSet.create(tmp_path / "set", crop=CropSpec(), settings={})
     (tmp_path / "faces").mkdir()
     (tmp_path / "labels.csv").write_text("file,emotion\n")
+    (tmp_path / "cut" / "val").mkdir(parents=True)
     for source, option, value, told in (
         (tmp_path / "set", "--size", "48", "--size would be ignored: .*set is a set"),
         (tmp_path / "set", "--split", "val", "--split would be ignored"),
@@ -118,6 +119,9 @@ def test_an_option_that_would_be_ignored_is_refused(mien: Mien, csv_file: Path, 
         (tmp_path, "--rule", "votes", "--rule would be ignored: it is for a set"),
         (csv_file, "--shares", "0.5,0.2,0.3", "--shares would be ignored: it is for a set"),
         (csv_file, "--detector", "dlib", "--detector would be ignored: it is for faces/"),
+        (csv_file, "--seed", "1", "--seed would be ignored: validation is not cut"),
+        (tmp_path, "--seed", "1", "--seed would be ignored: validation is not cut"),
+        (tmp_path / "cut", "--seed", "1", "--seed would be ignored: validation is not cut"),
         (tmp_path / "absent", "--rule", "votes", "absent: no such file or folder"),
     ):
         error_of(mien("data", "prepare", source, "--out", tmp_path / "out", option, value), told)

@@ -49,7 +49,8 @@ def build(
     Example: mien data build photos/ clip.mp4 people.csv --out faces/
 
     What was dropped is counted with the reason and shown in contact-sheet.jpg.  Killed at any moment, the same command
-    goes on.  The folder holds pictures of people: keep it where only those may look who must.
+    goes on; a file that the set has is read again only where it changed, not for another --every.  The folder holds
+    pictures of people: keep it where only those may look who must.
     Exit code 0: all files read; 1: some could not be read, the rest is done; 2: nothing could be done.
     """
     from mien.data.build import BuildSettings, parse_thresholds

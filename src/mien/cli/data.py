@@ -58,7 +58,9 @@ def prepare(
     balance: Annotated[
         bool, typer.Option("--balance", help="For a set: changed copies make rare expressions of train as many.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the splits of a set, or of the cut of validation.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of a set's splits, or of what class folders give to validation.")
+    ] = 0,
 ) -> None:
     """Read a dataset as people have it and write manifest.parquet and crops.npy.
 
@@ -72,15 +74,19 @@ def prepare(
     from mien.data.labelled_set import LabelRules
     from mien.data.prepare import is_labelled_faces, listed
     from mien.data.prepare import prepare as prepare_source
+    from mien.data.sources import folder_splits
     from mien.faces.detect import make_detector
 
+    labelled = is_labelled_faces(source)
     if is_faceset(source):
         _refuse(context, OF_PICTURES + OF_LABELLED_FACES, f"{source} is a set, whose faces are cut already")
     elif os.path.exists(source):  # noqa: PTH110  pathlib's own raises where a name is too long
         _refuse(context, OF_SETS, f"it is for a set of `mien data build`, which {source} is not")
-        if not is_labelled_faces(source):
+        if not labelled:
             _refuse(context, OF_LABELLED_FACES, f"it is for faces/ beside labels.csv, which {source} does not hold")
-    finder = make_detector(detector) if is_labelled_faces(source) else None
+        if labelled or os.path.isfile(source) or not folder_splits(source)[1]:  # noqa: PTH113  as above
+            _refuse(context, ("seed",), f"validation is not cut from what {source} has for training")
+    finder = make_detector(detector) if labelled else None
     crop = CropSpec(size_px=size, margin=margin, offset_y=offset, colour=colour)
     with progress_bar("preparing", unit="faces") as advance:
         gathered = prepare_source(
