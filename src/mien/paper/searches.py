@@ -118,10 +118,12 @@ def _draw(lines: dict[str, tuple[list[int], list[float]]]) -> Figure:
     """Return the best accuracy so far over the epochs spent."""
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     axes = figure.subplots()
-    for strategy, (epochs, best) in lines.items():
+    for number, (strategy, (epochs, best)) in enumerate(lines.items()):
+        thinner = len(lines) - number  # than those before, which show on both sides of it where they coincide
         axes.step(
-            [0, *epochs], [float("nan"), *(100 * value for value in best)], where="post", marker="o", label=strategy
-        )
+            [0, *epochs], [float("nan"), *(100 * value for value in best)],
+            where="post", marker="o", linewidth=1.2 * thinner, markersize=2 + 2 * thinner, label=strategy,
+        )  # fmt: skip
     axes.set(xlabel="epochs trained", ylabel="best validation accuracy, %")
     axes.grid(alpha=0.3)
     axes.legend()
