@@ -389,4 +389,4 @@ def test_the_bytes_of_a_file_may_come_in_any_kind_of_buffer(kind: type, portrait
 
 def test_what_is_no_path_bytes_or_array_is_refused_with_what_was_wanted() -> None:
     with pytest.raises(ImageError, match="expected a path, the bytes of a picture or an RGB array; got int"):
-        read_image(7)  # type: ignore[arg-type]
+        read_image(7)  # type: ignore[arg-type]  # what is refused

@@ -45,7 +45,7 @@ def test_every_command_and_option_that_the_documents_show_exists() -> None:
             words = line.split("#")[0].split()
             command = root
             while words and words[0] in getattr(command, "commands", {}):
-                command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
+                command = command.commands[words.pop(0)]  # type: ignore[attr-defined]  # it is a group
             assert command is not root, f"{document.name}: mien {line}"
             known = {option for parameter in command.params for option in parameter.opts}
             assert {word for word in words if word.startswith("-")} <= known, f"{document.name}: mien {line}"

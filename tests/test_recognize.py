@@ -184,7 +184,7 @@ def test_one_picture_is_not_taken_for_many(recognizer: Recognizer, portrait: Pat
     held = portrait.read_bytes()
     for source in (str(portrait), portrait, held, bytearray(held), memoryview(held), picture(1)):
         with pytest.raises(InputError, match="use read"):
-            list(recognizer.read_many(source))  # type: ignore[arg-type]
+            list(recognizer.read_many(source))  # type: ignore[arg-type]  # what is refused
 
 
 def test_a_stack_of_pictures_of_one_size_is_many(recognizer: Recognizer) -> None:

@@ -118,7 +118,7 @@ def test_a_mixture_is_told_in_words_and_shares() -> None:
 
 
 def test_numbers_of_somebody_elses_detector_are_written_too() -> None:
-    face = Face(np.array([1, 2, 3, 4], np.float64), None, np.float32(0.5))  # type: ignore[arg-type]
+    face = Face(np.array([1, 2, 3, 4], np.float64), None, np.float32(0.5))  # type: ignore[arg-type]  # as some give it
     row = to_row("a.jpg", 0, Reading(face, {"happy": 0.75, "sad": 0.25}))
     assert json.loads(json.dumps(row))["detector_score"] == 0.5
 

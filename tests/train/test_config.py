@@ -81,7 +81,7 @@ def changed(key: str, value: object) -> Recipe:
     table, _, name = key.rpartition(".")
     recipe = Recipe("x")
     if not table:
-        return replace(recipe, **{name: value})  # type: ignore[arg-type]
+        return replace(recipe, **{name: value})  # type: ignore[arg-type]  # of any field
     return replace(recipe, **{table: replace(getattr(recipe, table), **{name: value})})
 
 

@@ -72,9 +72,8 @@ def prepare(
     """
     from mien.data.faceset import is_faceset
     from mien.data.labelled_set import LabelRules
-    from mien.data.prepare import is_labelled_faces, listed
+    from mien.data.prepare import cuts_validation, is_labelled_faces, listed
     from mien.data.prepare import prepare as prepare_source
-    from mien.data.sources import folder_splits
     from mien.faces.detect import make_detector
 
     labelled = is_labelled_faces(source)
@@ -84,7 +83,7 @@ def prepare(
         _refuse(context, OF_SETS, f"it is for a set of `mien data build`, which {source} is not")
         if not labelled:
             _refuse(context, OF_LABELLED_FACES, f"it is for faces/ beside labels.csv, which {source} does not hold")
-        if labelled or os.path.isfile(source) or not folder_splits(source)[1]:  # noqa: PTH113  as above
+        if not cuts_validation(source):
             _refuse(context, ("seed",), f"validation is not cut from what {source} has for training")
     finder = make_detector(detector) if labelled else None
     crop = CropSpec(size_px=size, margin=margin, offset_y=offset, colour=colour)

@@ -20,6 +20,7 @@ from mien.data.sources import (
     Votes,
     count_pictures,
     describe_validation,
+    folder_splits,
     read_fer2013_csv,
     read_ferplus,
     read_folders,
@@ -30,7 +31,7 @@ from mien.faces.detect import Detector
 from mien.files import check_folder
 from mien.spec import CropSpec
 
-__all__ = ["Gathered", "gather", "is_labelled_faces", "listed", "prepare"]
+__all__ = ["Gathered", "cuts_validation", "gather", "is_labelled_faces", "listed", "prepare"]
 
 Progress = Callable[[int, int], None]
 PROBLEMS_SHOWN = 20
@@ -153,6 +154,11 @@ def is_labelled_faces(folder: Path) -> bool:
     """Return whether the folder is `faces/` beside `labels.csv`."""
     # os.path, as pathlib's own raise where a name is too long.
     return os.path.isfile(folder / "labels.csv") and os.path.isdir(folder / "faces")  # noqa: PTH112, PTH113
+
+
+def cuts_validation(source: Path) -> bool:
+    """Return whether a source is class folders that name no validation: it is cut from train, by the seed."""
+    return source.is_dir() and not is_labelled_faces(source) and folder_splits(source)[1]
 
 
 def _open(

@@ -100,7 +100,7 @@ def test_one_network_reads_crops_of_any_size(name: str) -> None:
 )
 def test_stages_that_do_not_fit_are_refused(name: str, config: dict[str, tuple[int, ...]], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
-        build(ModelConfig(name, **config), labels=7, crop=CropSpec())  # type: ignore[arg-type]
+        build(ModelConfig(name, **config), labels=7, crop=CropSpec())  # type: ignore[arg-type]  # of any field
 
 
 @pytest.mark.parametrize(

@@ -52,4 +52,4 @@ def test_where_a_patch_stands_makes_a_difference() -> None:
 )
 def test_what_does_not_fit_is_refused(settings: dict[str, tuple[int, ...]], told: str) -> None:
     with pytest.raises(RecipeError, match=told):
-        VisionTransformer(**settings)  # type: ignore[arg-type]
+        VisionTransformer(**settings)  # type: ignore[arg-type]  # of any argument
