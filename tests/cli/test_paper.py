@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from mien.paper import build
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 RunMien = Callable[..., tuple[int, str, str]]
@@ -46,6 +49,35 @@ def test_without_its_data_the_rest_of_the_page_is_written(
     assert page.count(natural) == 2  # Table III, and what cropping is worth
     for held in ("8,779,047", "Our Figure 7: astronaut.jpg", "0.7292", "337 of 396 right", "Named in sections I"):
         assert held in page
+
+
+def test_ctrl_c_writes_the_page_with_gaps(
+    run_mien: RunMien, make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "train_traditional", stopped)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run_mien("paper", "--data", make_dataset(), "--pictures", EXAMPLES, "--out", "page")
+    assert code == 130
+    assert "stopped; the same command goes on with what is missing\n" in err
+    assert out.startswith("page/index.html, ")
+    assert "Not here yet" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_what_was_left_out_of_natural_pictures_is_told(
+    run_mien: RunMien, make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "natural/faces").mkdir(parents=True)
+    shutil.copy(EXAMPLES / "astronaut.jpg", tmp_path / "natural/faces")
+    (tmp_path / "natural/labels.csv").write_text("file,emotion\nastronaut.jpg,happy\naway.jpg,sad\n")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run_mien(
+        "paper", "--data", make_dataset(), "--natural", "natural", "--pictures", EXAMPLES, "--out", "page", "--no-train"
+    )
+    assert code == 1
+    assert err.startswith("natural: 1 of 2 left out\n  labels.csv:3: ")
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mien.data.manifest import read, write
 from mien.errors import InputError
 from mien.evaluate.report import read_results
 from mien.paper import build
@@ -72,8 +74,10 @@ def test_everything_is_trained_once_and_every_number_of_the_page_is_in_the_table
         monkeypatch.setattr(build, name, refuse)
     train_missing(reopened(context, studies), tmp_path / "elsewhere")
 
-    assert "The suggested network has " in page
-    assert re.search(r"ours differs from Lu et al\. \(reconstructed\) by [+-]\d+\.\d points \(p ", page)
+    assert re.search(
+        r"On pictures that are new, the suggested network differs from Lu et al\. \(reconstructed\) by "
+        r"[+-]\d+\.\d points \(p ", page,
+    )  # fmt: skip
     lost = results / "results.csv"
     kept_rows = [line for line in lost.read_text().splitlines() if not line.startswith("balance weighted loss")]
     lost.write_text("\n".join(kept_rows) + "\n")
@@ -103,6 +107,83 @@ def test_a_run_that_fails_is_told_of_and_the_others_are_done(context: Context, s
     page = (tmp_path / "page" / "index.html").read_text()
     assert "Lu et al. (reconstructed) (model.widths: lu has no such setting)." in page
     assert [row["variant"] for row in table(context.ledger.folder / "runs.csv")] == ["as it is"]
+
+
+def test_a_teacher_that_is_not_there_leaves_a_gap(
+    make_dataset: Callable[..., Path], studies: Path, tmp_path: Path
+) -> None:
+    taught = '"Lu et al. (reconstructed)" = { model.name = "lu", teacher.models = ["gone.onnx"] }'
+    text = studies.read_text().replace('"Lu et al. (reconstructed)" = { model.name = "lu" }', taught)
+    studies.write_text(text.replace("[search]", '[search]\nsettings = { teacher.models = ["gone.onnx"] }'))
+    context = open_context(make_dataset(), None, [], results=tmp_path / "results", studies=studies)
+    found = context.studies
+    context.studies = replace(found, runs=tuple(run for run in found.runs if run.variant.startswith("Lu")), ways=())
+    told = {}
+    listener = Listener(on_failure=lambda name, why: told.update({name: why}))
+    train_missing(context, tmp_path / "runs", device="cpu", listener=listener)
+    assert told.keys() == {"networks Lu et al. (reconstructed) seed=0", *(f"search {way}" for way in STRATEGIES)}
+    assert all("gone.onnx" in why for why in told.values())
+    context.studies = found
+    write_paper(context, tmp_path / "page")
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert re.search(r"Lu et al\. \(reconstructed\) \(recipe .*gone\.onnx", page)
+    assert "How ours are trained: SGD" in page
+    assert re.search(r"the search by grid \([^)]*gone\.onnx", page)
+
+
+def test_a_part_that_was_trained_is_no_network_of_table_2(context: Context, tmp_path: Path) -> None:
+    (network,), (part, _) = (context.studies.of(study)[variant] for study, variant in
+                             (("networks", "the suggested network"), ("parts", "as it is")))  # fmt: skip
+    part = replace(part, recipe=replace(network.recipe, name="parts as it is seed=0"))
+    train_run(part, context.ledger, tmp_path, device="cpu")
+    assert context.row(part) is not None
+    assert context.row(network) is None, "it has no score on test"
+    train_run(network, context.ledger, tmp_path, device="cpu")
+    row = context.row(network)
+    assert row is not None
+    assert context.row(part) == row
+
+
+def test_faces_that_were_all_seen_before_are_no_unseen_ones(
+    make_dataset: Callable[..., Path], studies: Path, tmp_path: Path
+) -> None:
+    whole = read(make_dataset(train=70, val=28, test=28))
+    crops = np.concatenate([whole.crops[:98], whole.crops[70:98]])  # test is val once more
+    write(whole.manifest, crops, tmp_path / "twins")
+    context = open_context(tmp_path / "twins", None, [], results=tmp_path / "results", studies=studies)
+    context.studies = replace(context.studies, runs=context.studies.runs[:2], ways=(), search=None)
+    train_missing(context, tmp_path / "runs", device="cpu")
+    write_paper(context, tmp_path / "page")
+    page = (tmp_path / "page" / "index.html").read_text()
+    (line,) = re.findall("<tr><td>the suggested network</td>.*", page)
+    _, _, validation, test, unseen, *_, p = re.findall("<td>(.*?)</td>", line)
+    assert "%" in validation
+    assert "%" in test
+    assert (unseen, p) == ("-", "")
+    assert "28 of the test pictures stand, pixel for pixel, in train or validation." in page
+
+
+def test_on_other_data_nothing_is_held_against_the_papers_numbers(context: Context, tmp_path: Path) -> None:
+    context.studies = replace(context.studies, runs=context.studies.runs[:2], ways=(), search=None)
+    train_missing(context, tmp_path / "runs", device="cpu")
+
+    def page_of(context: Context) -> str:
+        write_paper(context, tmp_path / "page")
+        return (tmp_path / "page" / "index.html").read_text()
+
+    compared = "The suggested network has", "the paper&#39;s rows go", "<td>the paper&#39;s</td>"
+    page = page_of(context)
+    assert "The paper&#39;s numbers are of FER2013 in its own splits, which these data are not" in page
+    assert "which of these pictures they saw there is not known" in page
+    assert not any(told in page for told in compared)
+
+    class Fer2013(Context):
+        is_fer2013 = True
+
+    page = page_of(Fer2013(**{field.name: getattr(context, field.name) for field in fields(context)}))
+    assert "are of FER2013 in its own splits" not in page
+    assert "they saw there" not in page
+    assert all(told in page for told in compared)
 
 
 def test_two_processes_do_not_train_in_one_folder(context: Context, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mien.errors import DataError
+from mien.evaluate.report import COLUMNS
 from mien.evaluate.score import SampleTable, Scores, score
 from mien.labels import FER2013
 from mien.paper.ledger import Ledger, RunRow, TrialRow
@@ -76,6 +77,19 @@ def test_a_trial_that_is_none_is_named(tmp_path: Path, column: str, value: str) 
     Ledger(tmp_path).add_trials([replace(trial, **{column: value})])
     with pytest.raises(DataError, match=rf"searches\.csv: {column} of 'trial 0'"):
         Ledger(tmp_path)
+
+
+@pytest.mark.parametrize(("column", "value"), [("correct", "1.5"), ("n", ""), ("accuracy", "half")])
+def test_a_score_that_is_no_number_is_named(tmp_path: Path, column: str, value: str) -> None:
+    known = dict.fromkeys(COLUMNS, "0") | {
+        "model": "one", "model_sha256": RUN.model_sha256, "manifest_sha256": RUN.manifest_sha256, "split": "val",
+        "subset": "all", "truth": "label", "views": "own", "change": "", "detector": "",
+    }  # fmt: skip
+    lines = [",".join(COLUMNS), ",".join(known.values()), ",".join({**known, "split": "test", column: value}.values())]
+    (tmp_path / "results.csv").write_text("\n".join(lines) + "\n")
+    assert Ledger(tmp_path).score(RUN, "val") == known
+    with pytest.raises(DataError, match=rf"results\.csv: {column} of 'one' is '{value}'"):
+        Ledger(tmp_path).score(RUN, "test")
 
 
 def test_curves_without_what_is_drawn_of_them_are_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from mien.evaluate.report import read_results
 from mien.evaluate.score import SampleTable, Scores, score
 from mien.labels import FER2013
-from mien.paper.context import Context
+from mien.paper.context import LEFT_OUT, Context
 from mien.paper.natural import _difference, easy_claim, fear_claim, natural
 from mien.paper.page import Gap, Table, Text
 
@@ -49,6 +50,10 @@ def test_the_easiest_three_are_compared() -> None:
     assert easy_claim({"x": scores_of(*three, *[("sad", "fear")] * 20)})[3] == "yes"
     assert easy_claim({"x": scores_of(*three[20:], *[("happy", "sad")] * 20, *[("sad", "sad")] * 20)})[3] == "no"
     assert easy_claim({"x": scores_of(*three, ("sad", "sad"))})[3] == "cannot be told"
+    few = [("disgust", "disgust")] * 4 + [("disgust", "sad")] * 2  # 67%, and anything from 30 to 90
+    assert easy_claim({"x": scores_of(*three, *[("sad", "fear")] * 20, *few)})[3] == "cannot be told"
+    assert easy_claim({})[3] == "-"
+    assert easy_claim({"x": scores_of(*three)})[3] == "cannot be told"
 
 
 def test_equal_classes_are_compared_by_themselves() -> None:
@@ -77,6 +82,23 @@ def test_table_3_counts_natural_faces_and_those_that_are_not_found(context: Cont
     assert [(row["model"], row["correct"], row["missed"]) for row in measured] == [
         ("mien", "1", "1"), ("paper-cnn", "1", "1")
     ]  # fmt: skip
+
+
+def test_pictures_that_cannot_be_used_are_left_out_and_told(context: Context, tmp_path: Path) -> None:
+    folder = tmp_path / "natural"
+    (folder / "faces").mkdir(parents=True)
+    for name in ("astronaut.jpg", "chelsea.jpg"):
+        shutil.copy(ROOT / "examples" / name, folder / "faces" / name)
+    rows = ("astronaut.jpg,happy", "chelsea.jpg,contempt", "away.jpg,sad", "astronaut.jpg,puzzled")
+    (folder / "labels.csv").write_text("\n".join(("file,emotion", *rows)))
+    context = replace(context, natural=folder)
+    blocks = natural(context).blocks
+    assert "mien: 1 of 1 natural faces right" in next(block.caption for block in blocks[1:] if isinstance(block, Table))
+    (told,) = [block.text for block in blocks if isinstance(block, Gap)]
+    assert f"{folder}: 3 of 4 left out" in told
+    for where, why in (("labels.csv:4", "away.jpg"), ("labels.csv:5", "puzzled"), ("chelsea.jpg", "contempt is none")):
+        assert re.search(f"{where}.*{why}", told)
+    assert context.failed == {LEFT_OUT: told.removesuffix(".")}
 
 
 def test_without_natural_faces_the_papers_table_is_still_shown(context: Context) -> None:

@@ -46,6 +46,13 @@ def test_the_page_loads_nothing_and_its_links_lead_somewhere(tmp_path: Path) -> 
     assert set(re.findall(r'href="#([^"]+)"', page)) == set(re.findall(r'h2 id="([^"]+)"', page))
 
 
+def test_figures_that_a_page_shows_no_more_are_removed_and_others_are_not(tmp_path: Path) -> None:
+    written(tmp_path)
+    (tmp_path / "figures" / "own.png").write_bytes(b"")
+    write_page([Section("Second", [Picture("other", figure(), "")])], tmp_path, title="Page", facts=[], quick=False)
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"other.png", "other.svg", "own.png"}
+
+
 def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:
     written(tmp_path / "a")
     written(tmp_path / "b")

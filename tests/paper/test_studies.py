@@ -73,6 +73,7 @@ def test_a_setting_that_is_spelled_out_as_it_is_by_itself_changes_nothing() -> N
         ("seeds = [0, 1]", "seed = [0, 1]", r"unknown key parts\.seed"),
         ("seeds = [0, 1]", "seeds = []", r"parts\.seeds is \[\]"),
         ("seeds = [0, 1]", "seeds = [0, 0]", r"parts\.seeds is \[0, 0\]"),
+        ("[networks]", "[networks]\nseeds = [0, 1]", r"networks\.seeds is \[0, 1\]; expected one"),
         ("settings = { data.folds = 2 }", "settings = 3", "folds: 'settings' is 3"),
         ("model.dropout = 0 }", "seed = 3 }", "sets seed, which is not for a study to change"),
         ('"dropout: none" = { model.dropout = 0 }', '"dropout: none" = 3', "expected a table of settings"),

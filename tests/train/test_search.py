@@ -330,6 +330,9 @@ def test_what_is_no_study_strategy_or_has_no_end_is_told(recipe: Recipe, tmp_pat
     (tmp_path / "out/study.journal").write_bytes(b"not a journal\n" * 3)
     with pytest.raises(InputError, match=r"study\.journal: no study can be kept there"):
         search(recipe, SPACE, tmp_path / "out", strategy="random", trials=1)
+    wide: Space = {f"optimiser.{name}": Interval(0, 1) for name in "abcdefghi"}
+    with pytest.raises(InputError, match="a grid of 19,683 combinations; expected 10,000 at most"):
+        search(recipe, wide, tmp_path / "wide", strategy="grid", trials=1)
     never: Space = {"optimiser.epochs": Choices((1,)), "optimiser.warmup_epochs": Choices((2,))}
     with pytest.raises(InputError, match=r"no trial came to its end; trials\.csv there tells why"):
         search(recipe, never, tmp_path / "never", strategy="random", trials=2)

@@ -38,8 +38,9 @@ def paper(
 
     The folder gets index.html, which holds all it shows, and each figure as figures/NAME.svg and .png.  What was
     measured before stands in the results and is not computed again.  What is missing is trained first, for many hours
-    on a processor; stopped with Ctrl-C, the page is written with gaps, and the same command goes on.  --quick trains on
-    a small sample, and its page is marked so.  Exit code 1: some of it could not be read or trained, the rest is done.
+    on a processor; stopped with Ctrl-C, the page is written with gaps, and the same command goes on (exit code 130).
+    --quick trains on a small sample, and its page is marked so.  Exit code 1: some of it could not be read or trained,
+    the rest is done.
     """
     from mien.files import check_folder
     from mien.media import find_images
@@ -53,22 +54,34 @@ def paper(
     context = open_context(
         data, natural, shown, results=kept, studies=studies, sample=work / "sample" if quick else None
     )
-    for why in context.failed.values():
+    told: set[str] = set()
+
+    def tell(name: str, why: str) -> None:
+        told.add(name)
         err.print(why, markup=False)
+
+    for name, why in context.failed.items():
+        tell(name, why)
+    stopped = False
     with progress_bar("paper", unit="steps") as advance:
         listener = Listener(
             on_progress=lambda text, done, total: advance(done, total, text),
-            on_failure=lambda name, why: err.print(f"{name}: not trained: {why}", markup=False),
+            on_failure=lambda name, why: tell(name, f"{name}: not trained: {why}"),
         )
         if train:
             try:
                 train_missing(context, work, device=device, listener=listener)
             except KeyboardInterrupt:
+                stopped = True
                 err.print("stopped; the same command goes on with what is missing", markup=False)
         gaps = write_paper(context, out_dir, listener=listener)
+    for name in context.failed.keys() - told:
+        tell(name, context.failed[name])
     if not pictures.is_dir():
         err.print(f"{pictures}: no such folder: no faces are shown; --pictures names another", markup=False)
-    told = f", {gaps} gaps" if gaps > 1 else ", 1 gap" if gaps else ""
-    out.print(f"{out_dir / 'index.html'}{told}", markup=False)
+    missing = f", {gaps} gaps" if gaps > 1 else ", 1 gap" if gaps else ""
+    out.print(f"{out_dir / 'index.html'}{missing}", markup=False)
+    if stopped:
+        raise typer.Exit(130)
     if context.failed:
         raise typer.Exit(1)

@@ -16,6 +16,7 @@ import os
 import tokenize
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,7 @@ from mien.labels import FERPLUS, VOTES
 from mien.spec import CropSpec
 from mien.types import BoolArray, ImageArray, IntArray
 
-__all__ = ["SPLITS", "Dataset", "Manifest", "digest", "is_dataset", "read", "write"]
+__all__ = ["SPLITS", "Dataset", "Manifest", "digest", "is_dataset", "read", "take", "write"]
 
 SPLITS = ("train", "val", "test")
 MANIFEST_NAME = "manifest.parquet"
@@ -56,6 +57,7 @@ _SCHEMA = pa.schema(
     ]
 )
 _OPTIONAL = ("consent", "provenance", "origin")  # columns that datasets made before they existed do not have
+_COLUMNS = ("source", "person", "label", "votes", "split", "licence", "missed", *_OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,6 +100,17 @@ class Dataset:
 def is_dataset(folder: Path) -> bool:
     """Return whether the folder holds a prepared dataset."""
     return os.path.isfile(folder / MANIFEST_NAME)  # noqa: PTH113 - pathlib's raises where a name is too long
+
+
+def take(dataset: Dataset, rows: IntArray) -> Dataset:
+    """Return some rows (M,) of a dataset, in that order, with all that is known of them, as one that is not on disk."""
+    manifest = dataset.manifest
+    columns = {name: column for name in _COLUMNS if (column := getattr(manifest, name)) is not None}
+    taken: dict[str, Any] = {
+        name: column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
+        for name, column in columns.items()
+    }
+    return Dataset(replace(manifest, **taken, sha256=""), dataset.crops[rows])
 
 
 def write(manifest: Manifest, crops: ImageArray, folder: str | Path) -> Manifest:
@@ -196,7 +209,7 @@ def _check(manifest: Manifest, crops: ImageArray) -> None:
     rows = len(manifest)
     if crops.dtype != np.uint8 or crops.shape != (rows, *manifest.crop.shape):
         raise DataError(f"crops {crops.shape} of {crops.dtype}; expected {(rows, *manifest.crop.shape)} of uint8")
-    for name in ("person", "label", "votes", "split", "licence", "missed", *_OPTIONAL):
+    for name in _COLUMNS:
         column = getattr(manifest, name)
         if column is not None and len(column) != rows:
             raise DataError(f"{name}: {len(column):,} values for {rows:,} rows")

@@ -30,6 +30,7 @@ from mien.spec import CropSpec
 from mien.types import ImageArray
 
 __all__ = [
+    "CROP_AT_MOST_PX",
     "Problem",
     "Sample",
     "Votes",

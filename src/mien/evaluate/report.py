@@ -20,6 +20,7 @@ __all__ = [
     "Measurement",
     "add_to_results",
     "draw_confusion",
+    "plain",
     "plot_confusion",
     "read_results",
     "write_confusion",
@@ -89,6 +90,11 @@ def _row(measurement: Measurement, scores: Scores) -> dict[str, str]:
     return {name: str({**described, **counts, **row}[name]) for name in COLUMNS}
 
 
+def plain(text: str) -> str:
+    """Return a text as matplotlib is to be given it, which reads a formula between two dollars."""
+    return text.replace("$", r"\$")
+
+
 def write_confusion(path: str | Path, scores: Scores) -> None:
     """Write the confusion matrix as CSV: a row for each actual label, a column for each predicted one and no face."""
     text = io.StringIO()
@@ -120,8 +126,8 @@ def plot_confusion(scores: Scores, *, title: str) -> Figure:
     )
     axes.set(xlabel="predicted", ylabel="actual (faces)")
     low, high = (100 * bound for bound in scores.interval)
-    plain = title.replace("$", r"\$")  # between two of them matplotlib reads a formula
-    axes.set_title(f"{plain}\n{100 * scores.accuracy:.2f}% of {scores.n:,} (95%: {low:.1f} to {high:.1f})", fontsize=11)
+    told = f"{100 * scores.accuracy:.2f}% of {scores.n:,} (95%: {low:.1f} to {high:.1f})"
+    axes.set_title(f"{plain(title)}\n{told}", fontsize=11)
     for row, column in np.ndindex(counts.shape):
         colour = "white" if shares[row, column] > 0.7 else "black"
         text = f"{counts[row, column]}\n{100 * shares[row, column]:.0f}%"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from scipy.stats import t as student_t
 
 from mien.errors import MienError
+from mien.evaluate.report import plain
 from mien.labels import FERPLUS
 from mien.metrics import mcnemar
 from mien.paper.context import Context, rate, share
@@ -24,11 +26,10 @@ __all__ = ["parts", "variation"]
 def parts(context: Context) -> Section:
     """Each part of the paper's method with and without it, on validation."""
     runs = context.studies.of("parts")
-    epochs = next((own[0].recipe.optimiser.epochs for own in runs.values()), 0)
     blocks: list[Block] = [
         Text(
             "One thing at a time is changed in the suggested network's recipe, and what goes with it where the name "
-            f"says so. One run is {epochs} epochs; accuracy "
+            f"says so. {_epochs(runs.values())} Accuracy "
             "is on validation without pictures that stand in train. Gains are against the first line, seed by seed; "
             "the validation set is the same for all, with a standard error of "
             "its own, so that small gains may be chance."
@@ -36,8 +37,11 @@ def parts(context: Context) -> Section:
         *_study(context, runs, "figure-parts", "Each part by itself"),
         _cropping(context),
         Text(
-            "Grey: FER2013 is stored in grey alone, so that what colour would add cannot be measured on it. mien's "
-            "crops can be cut in colour (CropSpec, colour = \"rgb\") from other datasets."
+            "Grey: these crops are in grey alone, as FER2013 is stored, so that what colour would add cannot be "
+            "measured on them. mien's can be cut in colour (CropSpec, colour = \"rgb\") from pictures that have it."
+            if context.dataset.manifest.crop.colour == "grey"
+            else "Grey: this dataset is in colour, and so is all that was measured on it; the paper's is in grey. What "
+            "colour adds shows against a page made of the same pictures, prepared in grey."
         ),
     ]  # fmt: skip
     return Section("Each part by itself", blocks)
@@ -46,11 +50,12 @@ def parts(context: Context) -> Section:
 def variation(context: Context) -> Section:
     """Cross-validation, and what is done about rare expressions."""
     folds = [run for own in context.studies.of("folds").values() for run in own]
+    balance = context.studies.of("balance")
     blocks: list[Block] = [
         Text(
             "The paper asks for standard deviations, confidence intervals and cross-validation, and gives none. Here "
             "train and validation are joined and cut into parts, identical pictures together; each part is "
-            "validated on once."
+            f"validated on once. {_epochs([*context.studies.of('folds').values(), *balance.values()])}"
         )
     ]
     if scores := context.scores(folds):
@@ -65,7 +70,7 @@ def variation(context: Context) -> Section:
             f"Rare expressions: {_imbalance(context)}. Mean recall counts each expression alike, accuracy each picture."
         )
     )
-    blocks += _study(context, context.studies.of("balance"), "figure-balance", "Rare expressions", recall=True)
+    blocks += _study(context, balance, "figure-balance", "Rare expressions", recall=True)
     return Section("Variation and rare expressions", blocks)
 
 
@@ -97,6 +102,14 @@ def _study(context: Context, runs: dict[str, list[Run]], name: str, title: str, 
     return blocks
 
 
+def _epochs(variants: Iterable[list[Run]]) -> str:
+    """Return in a sentence how long runs are."""
+    epochs = [(own[0].variant, own[0].recipe.optimiser.epochs) for own in variants]
+    usual, _ = Counter(length for _, length in epochs).most_common(1)[0] if epochs else (0, 0)
+    others = "".join(f", of “{variant}” {length}" for variant, length in epochs if length != usual)
+    return f"One run is {usual} epochs{others}."
+
+
 def _by_seed(context: Context, runs: list[Run], column: str) -> dict[int, float]:
     """Return a column of results.csv by the seed of those of some runs that were trained."""
     return {run.recipe.seed: float(score[column]) for run, score in context.scores(runs).items()}
@@ -110,7 +123,7 @@ def _draw(found: dict[str, list[float]]) -> Figure:
         values = [100 * one for one in accuracies]
         axes.plot(values, [row] * len(values), "o", color="C0", alpha=0.6, markersize=5)
         axes.plot([statistics.fmean(values)], [row], "|", color="C3", markersize=16, markeredgewidth=2)
-    axes.set_yticks(range(len(found)), list(found))
+    axes.set_yticks(range(len(found)), [plain(variant) for variant in found])
     axes.invert_yaxis()
     axes.set_xlabel("validation accuracy, %")
     axes.grid(axis="x", alpha=0.3)
@@ -134,8 +147,8 @@ def _cropping(context: Context) -> Block:
         return Gap(f"cropping on natural pictures: {error}.")
     return Table(
         "Cropping at recognition time: natural pictures taken as they are, and with the face found and cut out. A face "
-        "that is not found counts as an error; p is McNemar's on those that are. Each picture holds one face in its "
-        "middle, so that it is a crop already, if a wide one: of whole photographs nothing is known by this.",
+        "that is not found counts as an error; p is McNemar's on those that are. Where each picture holds one face in "
+        "its middle, it is a crop already, if a wide one, and of whole photographs nothing is known by this.",
         [
             "model",
             "whole picture",
@@ -162,7 +175,11 @@ def _imbalance(context: Context) -> str:
     if not len(present):
         return "there are none in train"
     most, least = int(counts.argmax()), int(present[counts[present].argmin()])
-    return f"{FERPLUS[most]} is {counts[most] / counts[least]:.1f} times as frequent as {FERPLUS[least]} in train"
+    return (
+        f"{FERPLUS[most]} is {counts[most] / counts[least]:.1f} times as frequent as {FERPLUS[least]} in train; with "
+        f"so many copies of the others that all are as frequent, an epoch has {counts[most] * len(present):,} pictures "
+        f"for {counts.sum():,}"
+    )
 
 
 def _deviation(values: Iterable[float]) -> str:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from mien.errors import MienError
-from mien.evaluate.score import seen_before
 from mien.metrics import mcnemar
 from mien.paper.claims import TABLE_2
-from mien.paper.context import Context, percent, share
+from mien.paper.context import DATA, Context, percent, share
 from mien.paper.ledger import RunRow
 from mien.paper.page import Block, Gap, Picture, Section, Table, Text
 from mien.paper.runs import traditional_identity
@@ -47,7 +46,7 @@ class _Scored:
 def networks(context: Context) -> Section:
     """Table II, the paper's and ours, and the training curves."""
     runs = {variant: of_variant[0] for variant, of_variant in context.studies.of("networks").items()}
-    found = {variant: context.row(run) for variant, run in runs.items()}
+    found: dict[str, RunRow | None] = {variant: context.row(run) for variant, run in runs.items()}
     found |= {way: context.find(traditional_identity(way)) for way in context.studies.ways}
     measured = {name: _scored(context, row) for name, row in found.items() if row}
     blocks: list[Block] = [
@@ -86,12 +85,12 @@ def networks(context: Context) -> Section:
     if absent := [name for name, row in found.items() if row is None]:
         reasons = {name: context.failed.get(runs[name].recipe.name if name in runs else name) for name in absent}
         told = ", ".join(f"{name} ({reason})" if reason else name for name, reason in reasons.items())
-        blocks.append(Gap(f"{told}."))
+        blocks.append(Gap(f"{told}{f'; {context.failed[DATA]}' if DATA in context.failed else ''}."))
     blocks += damaged
     trained = {name: scored.row for name, scored in measured.items() if name in runs}
     blocks += [_curves(context, number, name, row) for number, (name, row) in enumerate(trained.items(), start=1)]
     if measured:
-        blocks.append(_difference(measured, suggested, p))
+        blocks.append(_difference(context, measured, suggested, p))
     try:
         blocks.append(_beyond(context))
     except MienError as error:  # a dataset without test, say
@@ -127,10 +126,8 @@ def _protocol(recipe: Recipe) -> str:
 
 def _scored(context: Context, row: RunRow) -> _Scored:
     """Return a run with its rows of results.csv."""
-    ledger = context.ledger
-    return _Scored(
-        row, ledger.score(row, "val"), ledger.unseen(row, "val"), ledger.score(row, "test"), ledger.unseen(row, "test")
-    )
+    val, test = (context.ledger.score(row, split) for split in ("val", "test"))
+    return _Scored(row, val, context.unseen(row, "val"), test, context.unseen(row, "test"))
 
 
 def _line(name: str, scored: _Scored, p: float | None) -> list[str]:
@@ -153,8 +150,7 @@ def _line(name: str, scored: _Scored, p: float | None) -> list[str]:
 def _right(context: Context, measured: dict[str, _Scored]) -> tuple[dict[str, BoolArray], list[Block]]:
     """Return which unseen samples of the test split each run got right, where that was kept; and what is damaged."""
     manifest = context.dataset.manifest
-    rows = manifest.rows_in("test")
-    unseen = ~seen_before(context.dataset, rows, "test")
+    rows, unseen = manifest.rows_in("test"), ~context.seen("test")
     right: dict[str, BoolArray] = {}
     damaged: list[Block] = []
     for name, scored in measured.items():
@@ -163,7 +159,7 @@ def _right(context: Context, measured: dict[str, _Scored]) -> tuple[dict[str, Bo
         except MienError as error:
             damaged.append(Gap(f"the comparison of {name}: {error}."))
             continue
-        if predicted is not None:
+        if predicted is not None and unseen.any():
             right[name] = (predicted == manifest.label[rows])[unseen]
     return right, damaged
 
@@ -194,25 +190,28 @@ def _curves(context: Context, number: int, name: str, row: RunRow) -> Block:
     return Picture(f"curves-{number}", figure, caption, trained=True)
 
 
-def _difference(measured: dict[str, _Scored], suggested: str, p: dict[str, float]) -> Block:
-    """Return in words how these numbers differ from the paper's."""
+def _difference(context: Context, measured: dict[str, _Scored], suggested: str, p: dict[str, float]) -> Block:
+    """Return in words how these numbers differ from each other and, of the same data, from the paper's."""
     tested = {name: scored for name, scored in measured.items() if scored.val and scored.test}
     if not tested:
         return Gap("how these numbers differ from the paper's.")
     told = []
-    if suggested in tested:
-        told.append(_beside_the_claim(tested, suggested, p))
+    if suggested in tested and context.is_fer2013:
+        told.append(_beside_the_claim(tested[suggested], suggested))
+    if p:
+        told.append(_beside_the_others(tested, suggested, p))
     best = max(tested, key=lambda name: _number(tested[name].val_unseen))
     told.append(f"The one that validation would choose is {best}, with {share(_number(tested[best].test))} on test.")
-    papers = [_points(row.test_accuracy - row.val_accuracy) for row in TABLE_2 if row.val_accuracy]
     gaps = [_number(scored.test) - _number(scored.val) for scored in tested.values()]
+    here = f"{_points(min(gaps))} to {_points(max(gaps))}"
+    papers = [_points(row.test_accuracy - row.val_accuracy) for row in TABLE_2 if row.val_accuracy]
     told.append(
-        f"From validation to test the paper's rows go {_listed(papers)}; here it is {_points(min(gaps))} to "
-        f"{_points(max(gaps))}."
+        f"From validation to test the paper's rows go {_listed(papers)}; here it is {here}."
+        if context.is_fer2013
+        else f"From validation to test it is {here}."
     )
-    seen = _number(tested[best].test, "n") - _number(tested[best].test_unseen, "n")
-    if seen:
-        told.append(f"{seen:g} of the test pictures stand, pixel for pixel, in train or validation.")
+    if seen := int(context.seen("test").sum()):
+        told.append(f"{seen:,} of the test pictures stand, pixel for pixel, in train or validation.")
     if LU in measured:
         told.append(
             "The network of Lu et al. is a guess at one whose layers were not to be had: `lu` in the zoo says what is "
@@ -226,22 +225,27 @@ def _difference(measured: dict[str, _Scored], suggested: str, p: dict[str, float
     return Text(" ".join(told))
 
 
-def _beside_the_claim(tested: dict[str, _Scored], suggested: str, p: dict[str, float]) -> str:
+def _beside_the_claim(own: _Scored, suggested: str) -> str:
     """Return in words how the suggested network stands to what the paper claims of it, and of it and the others."""
-    own, claimed = tested[suggested], TABLE_2[-1].test_accuracy
+    claimed = TABLE_2[-1].test_accuracy
     low, high = (_number(own.test, end) for end in ("low_95", "high_95"))
     where = "above" if claimed > high else "below" if claimed < low else "within"
     ahead = _listed(_points(claimed - row.test_accuracy) for row in TABLE_2[:-1])
+    return (
+        f"{suggested.capitalize()} has {percent(own.test)} on test: the paper's {share(claimed)} lies {where} that "
+        f"interval. The paper has its network ahead of the others by {ahead}."
+    )
+
+
+def _beside_the_others(tested: dict[str, _Scored], suggested: str, p: dict[str, float]) -> str:
+    """Return in words how the suggested network stands to the others, on pictures that are new."""
+    own = tested[suggested]
     here = _listed(
         f"{name} by {_points(_number(own.test_unseen) - _number(other.test_unseen))} (p {_p(p[name])})"
         for name, other in tested.items()
         if name in p
     )
-    return (
-        f"{suggested.capitalize()} has {percent(own.test)} on test: the paper's {share(claimed)} lies {where} that "
-        f"interval. The paper has its network ahead of the others by {ahead}; on pictures that are new, ours differs "
-        f"from {here}."
-    )
+    return f"On pictures that are new, {suggested} differs from {here}."
 
 
 def _number(score: dict[str, str] | None, column: str = "accuracy") -> float:
@@ -262,17 +266,19 @@ def _points(difference: float) -> str:
 
 def _beyond(context: Context) -> Block:
     """Return what the shipped networks reach, which were trained by recipes of their own."""
-    asked = {"validation, unseen": ("val", "unseen"), "test": ("test", "all"), "test, unseen": ("test", "unseen")}
-    if context.is_sample:  # they have seen more than the sample's own train
-        asked = {"test": ("test", "all")}
-    rows = [[model, *(percent(context.shipped(model, *one)) for one in asked.values())] for model in SHIPPED]
-    claims = {"validation, unseen": _optional(TABLE_2[-1].val_accuracy), "test": f"{TABLE_2[-1].test_accuracy:.4f}"}
-    return Table(
-        "The networks that ship: paper-cnn is the graph of Table I, with a teacher; mien-fer2013 is a larger network.",
-        ["model", *asked],
-        [*rows, ["the paper's", *(claims.get(column, "-") for column in asked)]],
-        frozenset({len(rows)}),
+    caption = (
+        "The networks that ship: paper-cnn is the graph of Table I, with a teacher; mien-fer2013 is a larger network."
     )
+    asked = {"validation, unseen": ("val", "unseen"), "test": ("test", "all"), "test, unseen": ("test", "unseen")}
+    claims = {"validation, unseen": _optional(TABLE_2[-1].val_accuracy), "test": f"{TABLE_2[-1].test_accuracy:.4f}"}
+    papers = [["the paper's", *(claims.get(column, "-") for column in asked)]]
+    if not context.is_fer2013:
+        caption += " They were trained on FER2013; which of these pictures they saw there is not known here."
+        asked, papers = {"test": ("test", "all")}, []
+    rows = [[model, *(percent(context.shipped(model, *one)) for one in asked.values())] for model in SHIPPED]
+    if not any(cell != "-" for _, *cells in rows for cell in cells):
+        return Gap(f"the networks that ship: {context.failed.get(DATA, 'nothing in split test')}.")
+    return Table(caption, ["model", *asked], [*rows, *papers], frozenset(range(len(rows), len(rows) + len(papers))))
 
 
 def _optional(accuracy: float | None) -> str:

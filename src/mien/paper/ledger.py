@@ -26,6 +26,8 @@ __all__ = ["Ledger", "RunRow", "TrialRow"]
 _PREDICTIONS = ["model_sha256", "manifest_sha256", "split", "predicted"]
 NOT_FOUND = "-"  # in predictions.csv: no face, no prediction
 NUMBERS = {"epochs", "best_epoch", "parameters", "multiplications", "ms_a_face", "train_s", "val_accuracy"}
+COUNTS = ("n", "correct")  # of results.csv
+SCORES = (*COUNTS, "accuracy", "low_95", "high_95", "macro_recall")
 DRAWN = ("epoch", "train_loss", "val_loss", "val_accuracy")  # of a run's log
 
 
@@ -102,20 +104,18 @@ class Ledger:
             "model": model, "model_sha256": model_sha256, "manifest_sha256": manifest_sha256, "split": split,
             "truth": "label", "views": "own", "change": "", "detector": detector,
         }  # fmt: skip
-        rows = read_results(self.results)
-        return {row["subset"]: row for row in rows if all(row[key] == value for key, value in wanted.items())}
+        rows = [row for row in read_results(self.results) if all(row[key] == value for key, value in wanted.items())]
+        return {row["subset"]: _numbered(row) for row in rows}
 
     def score(self, run: RunRow, split: str) -> dict[str, str] | None:
         """Return the row of results.csv that a run's model has of all samples of a split; None where there is none."""
-        return self._scores(run, split).get("all")
+        return self.scores(run, split).get("all")
 
-    def unseen(self, run: RunRow, split: str) -> dict[str, str] | None:
-        """Return the same of the samples that were not seen before, of all where all of them are new."""
-        found = self._scores(run, split)
-        return found.get("unseen", found.get("all"))
+    def scores(self, run: RunRow, split: str) -> dict[str, dict[str, str]]:
+        """Return the rows of results.csv that a run's model has of a split, by subset; empty where there is none.
 
-    def _scores(self, run: RunRow, split: str) -> dict[str, dict[str, str]]:
-        """Return a run's rows in results.csv by subset."""
+        DataError where one has no numbers.
+        """
         names = {row["model"] for row in read_results(self.results) if row["model_sha256"] == run.model_sha256}
         return self.score_of(run.model_sha256, run.manifest_sha256, split, min(names)) if names else {}
 
@@ -223,6 +223,16 @@ def _checked(row: Kept) -> Kept:
             settings = None
         if not isinstance(settings, dict):
             raise DataError(f"{table}: settings of {of!r} are {row.settings!r}; expected a JSON object")
+    return row
+
+
+def _numbered(row: dict[str, str]) -> dict[str, str]:
+    """Return a row of results.csv whose scores are numbers; DataError where they are not."""
+    for name in SCORES:
+        try:
+            (int if name in COUNTS else float)(row[name])
+        except ValueError:
+            raise DataError(f"results.csv: {name} of {row['model']!r} is {row[name]!r}; expected a number") from None
     return row
 
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import binomtest
 
+from mien.data.sources import CROP_AT_MOST_PX
 from mien.errors import MienError
 from mien.evaluate.report import plot_confusion
 from mien.evaluate.score import Scores
 from mien.labels import FER2013
 from mien.metrics import recalls, wilson_interval
 from mien.paper.claims import NATURAL_CONFUSION, NATURAL_RATES
-from mien.paper.context import Context, interval, percent, rate, share
+from mien.paper.context import LEFT_OUT, Context, interval, percent, rate, share
 from mien.paper.page import Block, Gap, Picture, Section, Table, Text
 from mien.types import FloatArray, IntArray
 
@@ -53,6 +54,8 @@ def natural(context: Context) -> Section:
         blocks.append(_difference({model: found[f"{model}, natural"] for model in MODELS}, total))
     except MienError as error:
         blocks.append(Gap(f"our Table III: {error}."))
+    if LEFT_OUT in context.failed:
+        blocks.append(Gap(f"{context.failed[LEFT_OUT]}."))
     try:
         for model in ("mien-fer2013", "paper-cnn"):
             found[f"{model}, test"] = context.measure(model, "test").subsets["all"]
@@ -83,7 +86,7 @@ def _difference(found: dict[str, Scores], total: int) -> Block:
     same = counts == papers
     told = [
         f"The paper's {total} faces were chosen and cropped by its authors; ours are {first.n} others, found by a "
-        f"detector."
+        f"detector in what is larger than {CROP_AT_MOST_PX} pixels."
     ]
     if same.any() and not same.all():
         other = ", ".join(f"{FER2013[k]} {counts[k]} for {papers[k]}" for k in np.flatnonzero(~same))
@@ -96,7 +99,7 @@ def _difference(found: dict[str, Scores], total: int) -> Block:
             f"as many of each as the paper has, right are: {'; '.join(shares)}."
         )
     told.append(
-        f"Mean recall over the seven: the paper's {share(float(np.nanmean(recalls(PAPERS))))}, "
+        f"Mean recall over the expressions that there are: the paper's {share(float(np.nanmean(recalls(PAPERS))))}, "
         + ", ".join(f"{model}'s {share(scores.macro_recall)}" for model, scores in found.items())
         + ", of which the rarest expressions' parts say little, as their intervals tell."
     )
@@ -140,7 +143,8 @@ def fear_claim(found: dict[str, Scores]) -> list[str]:
 def easy_claim(found: dict[str, Scores]) -> list[str]:
     """Return a row of texts: whether happy, neutral and surprise are the three that are recognized best.
 
-    found: scores by what they are of.  Where the intervals of the three and of the others overlap, that cannot be told.
+    found: scores by what they are of.  They are where the interval of each of the three lies above each other one, and
+    are not where one lies below another; else that cannot be told.
     """
 
     def best(recall: FloatArray) -> list[str]:
@@ -153,9 +157,13 @@ def easy_claim(found: dict[str, Scores]) -> list[str]:
             for number, label in enumerate(FER2013)
             if confusion[number].sum()
         }
-        low = min((ends[label] for label in ends if label in EASY), default=(0.0, 1.0))
-        high = max((ends[label] for label in ends if label not in EASY), default=(0.0, 1.0))
-        return True if low[0] > high[1] else False if low[1] < high[0] else None
+        easy = [ends[label] for label in ends if label in EASY]
+        others = [ends[label] for label in ends if label not in EASY]
+        if not easy or not others:
+            return None
+        if min(low for low, _ in easy) > max(high for _, high in others):
+            return True
+        return False if min(high for _, high in easy) < max(low for low, _ in others) else None
 
     told = {name: best(scores.recall) for name, scores in found.items()}
     texts = "; ".join(f"{name}: {', '.join(labels)}" for name, labels in told.items()) or "-"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ __all__ = ["Gap", "Picture", "Section", "Table", "Text", "write_page"]
 #: So that the same figure is the same file, together with names of marks that are not drawn at random.
 WITHOUT_DATE = {"Date": None}
 PNG_DPI = 130
+FIGURE = re.compile(r'href="(figures/[\w-]+\.(?:svg|png))"')  # as the template links to them
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,12 @@ def write_page(sections: Sequence[Section], out: Path, *, title: str, facts: Seq
     """Write index.html, which holds all it shows, and each figure as figures/NAME.svg and .png, into a folder.
 
     facts: lines on what the page was made from.  quick: whether it is marked as made from a sample.
+    Figures that an older page of the folder shows and this one does not are removed.
     OutputError where the folder cannot be written.
     """
     make_folder(out / "figures")
+    index = out / "index.html"
+    older = set(FIGURE.findall(index.read_text("utf-8", errors="replace"))) if index.is_file() else set()
     drawn: dict[str, str] = {}
     for section in sections:
         for block in section.blocks:
@@ -86,7 +91,9 @@ def write_page(sections: Sequence[Section], out: Path, *, title: str, facts: Seq
     page = environment.get_template("page.html.jinja").render(
         sections=sections, drawn=drawn, title=title, facts=facts, quick=quick
     )
-    write_text(out / "index.html", page + "\n")
+    write_text(index, page + "\n")
+    for name in older - set(FIGURE.findall(page)):
+        (out / name).unlink(missing_ok=True)
 
 
 def _save(picture: Picture, folder: Path, *, quick: bool) -> str:

@@ -51,8 +51,8 @@ def locked(folder: Path) -> AbstractContextManager[None]:
 def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_progress: Progress | None = None) -> RunRow:
     """Train a run in a folder of its name, going on where it was interrupted; write it down and return its row.
 
-    Every run is scored on validation, those of the study "networks" on test as well.  What the page needs of it goes to
-    the ledger; its checkpoints are removed.  Errors as of `train.fit.fit`.
+    Every run is scored on validation, one that `is_tested` on test as well.  What the page needs of it goes to the
+    ledger; its checkpoints are removed.  Errors as of `train.fit.fit`.
     """
     recipe, dataset = run.recipe, read(run.recipe.data.manifests[0])
     place = folder / f"{recipe.name} {folder_mark(identity(recipe), dataset.manifest.sha256)}"
@@ -73,7 +73,7 @@ def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_progres
     cost, sha256 = cost_of(model), sha256_of(model)
     classifier = Classifier.load(model)
     predicted = {}
-    splits = ["val", *(["test"] if run.study == "networks" and len(dataset.manifest.rows_in("test")) else [])]
+    splits = ["val", *(["test"] if run.is_tested and len(dataset.manifest.rows_in("test")) else [])]
     for split in splits:
         table = predict_split(
             classifier.predict, dataset, split, labels=classifier.spec.labels, crop=classifier.spec.crop
@@ -88,8 +88,7 @@ def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_progres
         ms_a_face=f"{ms_a_face(model):.3g}", train_s=f"{sum(line['seconds'] for line in log):.0f}",
         date=datetime.datetime.now(datetime.UTC).date().isoformat(), hardware=_trained_with(device), commit=commit(),
     )  # fmt: skip
-    of_networks = run.study == "networks"
-    ledger.add(row, log=log if of_networks else (), predicted=predicted if of_networks else None)
+    ledger.add(row, log=log if run.is_tested else (), predicted=predicted if run.is_tested else None)
     for weights in (*place.glob("*.pt"), model):
         weights.unlink()
     return row

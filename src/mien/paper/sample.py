@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.data.manifest import SPLITS, Dataset, write
+from mien.data.manifest import SPLITS, Dataset, take, write
 
 __all__ = ["write_sample"]
 
@@ -19,17 +19,7 @@ def write_sample(dataset: Dataset, folder: Path, *, faces: int, seed: int = 0) -
     """
     manifest, generator = dataset.manifest, np.random.default_rng(seed)
     drawn = [generator.permutation(manifest.rows_in(split))[:faces] for split in SPLITS]
-    rows = np.sort(np.concatenate(drawn))
-    taken = replace(
-        manifest,
-        source=[manifest.source[row] for row in rows],
-        person=[manifest.person[row] for row in rows],
-        licence=[manifest.licence[row] for row in rows],
-        label=manifest.label[rows],
-        votes=None if manifest.votes is None else manifest.votes[rows],
-        split=manifest.split[rows],
-        missed=manifest.missed[rows],
-        notes=(*manifest.notes, f"a sample of {faces:,} rows of each split at most, seed {seed}"),
-    )
-    write(taken, dataset.crops[rows], folder)
+    sample = take(dataset, np.sort(np.concatenate(drawn)))
+    notes = (*manifest.notes, f"a sample of {faces:,} rows of each split at most, seed {seed}")
+    write(replace(sample.manifest, notes=notes), sample.crops, folder)
     return folder

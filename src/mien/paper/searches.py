@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from itertools import accumulate
 from pathlib import Path
@@ -15,22 +14,17 @@ from mien.paper.context import Context, share
 from mien.paper.ledger import Ledger, TrialRow
 from mien.paper.page import Block, Gap, Picture, Section, Table, Text
 from mien.paper.runs import folder_mark
-from mien.paper.studies import SearchPlan, identity
+from mien.paper.studies import SearchPlan, search_identity
 from mien.spec import CropSpec
+from mien.train.config import flatten
 from mien.train.search import Progress as SearchProgress
 from mien.train.search import search
-from mien.train.search_space import make_space
+from mien.train.search_space import ENDS, make_space
 from mien.train.search_study import STRATEGIES
 
-__all__ = ["run_search", "search_identity", "searches"]
+__all__ = ["run_search", "searches"]
 
 MOST = 4  # times as many trials as planned: more is not a search that ends trials early, but one that fails
-
-
-def search_identity(plan: SearchPlan) -> str:
-    """Return the SHA-256 of what makes a search this one."""
-    kept = [identity(plan.recipe), dict(plan.space), plan.trials]
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def run_search(
@@ -79,13 +73,12 @@ def searches(context: Context) -> Section:
     title = "Hyper-parameter search"
     if plan is None:
         return Section(title, [Gap("no search is named in the studies.")])
-    sha256 = context.dataset.manifest.sha256
-    found = {strategy: context.ledger.trials(search_identity(plan), sha256, strategy) for strategy in STRATEGIES}
-    budget = plan.trials * plan.recipe.optimiser.epochs
+    found = {strategy: context.trials(plan, strategy) for strategy in STRATEGIES}
+    budget, opened = plan.trials * plan.recipe.optimiser.epochs, ", ".join(flatten(plan.space, whole=ENDS))
     blocks: list[Block] = [
         Text(
             f"The paper names four ways and reports none. Each was given {budget} epochs of training, in trials of "
-            f"at most {plan.recipe.optimiser.epochs}, over {', '.join(plan.space)}; a trial that came to its end is "
+            f"at most {plan.recipe.optimiser.epochs}, over {opened}; a trial that came to its end is "
             "worth its best validation accuracy. With so few trials, one draw may decide between them: what the figure "
             "compares is how they spend a budget. Random, hyperband and bayesian begin with the same draws, and a grid "
             "ends where its points do."

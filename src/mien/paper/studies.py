@@ -15,13 +15,14 @@ from mien.paper.traditional import FEATURES
 from mien.train.config import SEARCH, DataConfig, Recipe, flatten, from_fields, read_toml, with_values
 from mien.train.teach import hashes_of_teachers
 
-__all__ = ["STUDIES", "Run", "SearchPlan", "Studies", "identity", "read_studies"]
+__all__ = ["STUDIES", "Run", "SearchPlan", "Studies", "identity", "read_studies", "search_identity"]
 
 TRADITIONAL = "traditional"
 SHIPPED = Path(__file__).with_name("studies.toml")
 
 #: The studies that are made of single runs, in the order in which they are trained.
-STUDIES = ("networks", "parts", "balance", "folds")
+NETWORKS, FOLDS = "networks", "folds"
+STUDIES = (NETWORKS, "parts", "balance", FOLDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class Run:
     study: str
     variant: str
     recipe: Recipe  # named after study, variant and seed
+
+    @property
+    def is_tested(self) -> bool:
+        """Return whether it is scored on test as well, and what it predicted and its curves are kept."""
+        return self.study == NETWORKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,13 @@ def identity(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
 
 
+def search_identity(plan: SearchPlan) -> str:
+    """Return the SHA-256 of what makes a search this one.  RecipeError as of `identity`."""
+    kept = [identity(plan.recipe), dict(plan.space), plan.trials]
+    # default: TOML has dates, which no setting takes.
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+
+
 def _runs(protocol: Recipe, tables: Mapping[str, Any], study: str, sample: Mapping[str, Any], quick: bool) -> list[Run]:
     """Return the runs of a study."""
     table = _table(tables, study)
@@ -106,6 +119,8 @@ def _runs(protocol: Recipe, tables: Mapping[str, Any], study: str, sample: Mappi
     seeds, variants = table.get("seeds", [0]), table.get("variants")
     if not (isinstance(seeds, list) and seeds and len({*map(str, seeds)}) == len(seeds)):
         raise RecipeError(f"{study}.seeds is {seeds!r}; expected a list of whole numbers, each once")
+    if study in (NETWORKS, FOLDS) and len(seeds) > 1:
+        raise RecipeError(f"{study}.seeds is {seeds!r}; expected one: the page shows one run of each variant")
     if not (isinstance(variants, dict) and variants):
         raise RecipeError(f"[{study}]: expected a table of variants")
     runs = []

@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mien.evaluate.report import plain
 from mien.files import atomic_path, write_text
 
 __all__ = ["COLUMNS", "Row", "draw_curves", "plot_curves", "write_log"]
@@ -49,9 +50,7 @@ def plot_curves(figure: Figure, rows: list[Row], *, title: str, best: Row | None
     marker = "o" if len(rows) == 1 else None  # a line of one point is not seen
     losses.plot(epochs, [row["train_loss"] for row in rows], marker=marker, label="training (augmented)")
     losses.plot(epochs, [row["val_loss"] for row in rows], marker=marker, label="validation")
-    losses.set(
-        xlabel="epoch", ylabel="cross-entropy", title=title.replace("$", r"\$")
-    )  # between two of them matplotlib reads a formula
+    losses.set(xlabel="epoch", ylabel="cross-entropy", title=plain(title))
     losses.legend()
     accuracies.plot(epochs, [100 * row["val_accuracy"] for row in rows], color="C1")
     accuracies.plot(best["epoch"], 100 * best["val_accuracy"], "o", color="C3")

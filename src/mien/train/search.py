@@ -31,6 +31,7 @@ from mien.train.teach import load_teachers
 
 __all__ = ["Found", "Progress", "search"]
 
+LARGEST_GRID = 10_000  # Optuna lists it for each trial
 STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
 
 
@@ -85,7 +86,13 @@ def search(
     make_folder(folder)
     grid = {key: opened.grid(GRID_POINTS) for key, opened in space.items()}
     if strategy == "grid":
-        trials = min(trials, math.prod(len(points) for points in grid.values()))
+        combinations = math.prod(len(points) for points in grid.values())
+        if combinations > LARGEST_GRID:
+            raise InputError(
+                f"a grid of {combinations:,} combinations; expected {LARGEST_GRID:,} at most: open fewer settings, or "
+                "search by another strategy"
+            )
+        trials = min(trials, combinations)
     bench = Bench(folder, storage or str(folder / "study.journal"))
     with bench.opened() as kept:
         with bench.lock:
@@ -220,7 +227,9 @@ def _conclude(study: Study, recipe: Recipe, space: Space, folder: Path) -> Found
     _write_trials(study, space, folder / "trials.csv")
     states = {state.name.lower(): len(study.get_trials(deepcopy=False, states=(state,))) for state in STATES}
     if not states["complete"]:
-        raise InputError(f"{folder}: no trial came to its end; trials.csv there tells why")
+        under_way = states["running"]
+        why = f"{under_way} under way elsewhere" if under_way else "trials.csv there tells why"
+        raise InputError(f"{folder}: no trial came to its end; {why}")
     best = study.best_trial
     values = {key: opened.decode(best.params[key]) for key, opened in space.items()}
     found = with_values(recipe, values, name=f"{recipe.name}-best")

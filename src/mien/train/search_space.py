@@ -26,7 +26,7 @@ from mien.spec import CropSpec
 from mien.train.config import SEARCH, Recipe, flatten, read_toml, with_values
 from mien.train.models.registry import build
 
-__all__ = ["Choices", "Interval", "Space", "make_space", "read_space"]
+__all__ = ["ENDS", "Choices", "Interval", "Space", "make_space", "read_space"]
 
 #: What else there is in a recipe changes nothing in training, or changes what validation measures.
 SEARCHED = (
