@@ -2,8 +2,9 @@
 
     python benchmarks/compare_runs.py .runs [--start "mien"]
 
-Runs that are not at their end are left out.  Those whose names differ in the seed alone are one line: mean, standard
-deviation and number of seeds, of the accuracy of the best epoch (of each head where there are several), best first.
+Runs that are not at their end are left out; one that starts from a model counts with the best of its own epochs.  Those
+whose names differ in the seed alone are one line: mean, standard deviation and number of seeds, of the accuracy of the
+best epoch (of each head where there are several), best first.
 """
 
 from __future__ import annotations

@@ -34,11 +34,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=first_names())
     options = parser.parse_args()
-    crops = np.random.default_rng(0).integers(0, 256, (FACES, 48, 48), np.uint8)
     print(f"{'model':24} {'MMAC':>6} {'threads':>7} {'batch':>5} {'ms a face':>9} {'of the bare session':>20}")
     with tempfile.TemporaryDirectory() as scratch:
         for name in options.models:
             path, _ = catalogue.find(name)
+            shape = Classifier.load(path).spec.crop.shape
+            crops = np.random.default_rng(0).integers(0, 256, (FACES, *shape), np.uint8)
             versions = {str(name): path}
             try:
                 quantise(path, crops, Path(scratch) / "int8.onnx")

@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/fer2013"))
     options = parser.parse_args()
     predictor, recipe, specs = checkpoint.load_predictor(options.checkpoint)
+    if PEOPLE not in specs:
+        parser.error(f"{options.checkpoint}: its network has one head; expected one of data.labels = 'both'")
     prior = torch.tensor(checkpoint.load(options.checkpoint)["prior"])
     temperatures = {name: spec.temperature for name, spec in specs.items() if name != PEOPLE}
     dataset = manifest.read(options.data)

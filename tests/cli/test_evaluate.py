@@ -256,6 +256,39 @@ def test_names_cannot_lead_out_of_the_folder_or_be_taken_for_markup(
     assert str(folder) in err
 
 
+def test_a_long_name_is_cut_and_told_apart_from_another_one(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run
+) -> None:
+    data = make_dataset()
+    for end in "ab":
+        assert run(make_model(spec=spec_of("x" * 230 + end)), "--data", data)[0] == 0
+    folders = list(Path(".runs/evaluate").iterdir())
+    assert len(folders) == 2
+    assert all((folder / "confusion.png").is_file() and len(folder.name) < 255 for folder in folders)
+    assert len(read_results("results/results.csv")) == 2
+
+
+def test_pictures_that_cannot_be_read_are_left_out_and_told(make_model: MakeModel, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "own/faces").mkdir(parents=True)
+    Image.fromarray(np.full((48, 48), 9, np.uint8)).save(tmp_path / "own/faces/a.png")
+    (tmp_path / "own/faces/b.png").write_bytes(b"no picture")
+    (tmp_path / "own/labels.csv").write_text("file,emotion\na.png,happy\nb.png,sad\nc.png,sad\n")
+    code, _, err = run(make_model(), "--data", tmp_path / "own")
+    assert code == 1
+    assert "own: 2 bad rows left out\n  labels.csv:3: " in err
+    assert [row["n"] for row in read_results("results/results.csv")] == ["1"]
+
+
+def test_what_labelled_pictures_cannot_tell_is_said_before_their_faces_are_found(
+    make_model: MakeModel, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own/faces").mkdir(parents=True)
+    (tmp_path / "own/labels.csv").write_text("file,emotion\na.png,happy\n")
+    for option in (("--truth", "majority"), ("--mixed",)):
+        told = one_line(run(make_model(), "--data", tmp_path / "own", *option))
+        assert f"labelled pictures have no votes; leave {option[0]} out" in told
+
+
 def one_line(told: tuple[int, str, str]) -> str:
     """Return the error of a command that could do nothing: exit code 2, one line on stderr, nothing on stdout."""
     code, out, err = told
@@ -388,7 +421,7 @@ def test_two_models_are_compared_on_the_same_faces(
     told = f"{gained} of 28 faces gained, {lost} lost" if gained + lost else "right on the same faces"
     assert told in out
     assert {row["model"] for row in read_results("results/results.csv")} == {"own", "tiny"}
-    page = Path(".runs/evaluate/own-dataset-test/compare.html")
+    page = Path(".runs/evaluate/own-against_tiny-dataset-test/compare.html")
     assert told in page.read_text(encoding="utf-8")
     assert f"the comparison as a page: {page}" in err
 
@@ -421,7 +454,7 @@ def test_mixed_expressions_are_measured_beside_the_taggers(
 def test_mixed_expressions_need_votes_and_one_model(make_dataset: MakeDataset, make_model: MakeModel, run: Run) -> None:
     model = make_model()
     assert "the dataset has no votes" in one_line(run(model, "--data", make_dataset(), "--mixed"))
-    for other in (("--truth", "majority"), ("--against", model)):
+    for other in (("--truth", "majority"), ("--against", model), ("--out", "folder")):
         assert "--mixed measures one model" in one_line(run(model, "--data", "nowhere", "--mixed", *other))
     Path("mixtures.csv").write_text("something,else\n")
     told = run(model, "--data", "nowhere", "--mixed", "--results", "any.csv")

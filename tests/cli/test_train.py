@@ -17,7 +17,7 @@ from mien.data.manifest import read
 from mien.train import export as export_module
 from mien.train import fit as fit_module
 from mien.train.checkpoint import load_predictor
-from mien.train.config import read_recipe
+from mien.train.config import Recipe, read_recipe
 
 MakeDataset = Callable[..., Path]
 MakeModel = Callable[..., Path]
@@ -67,7 +67,7 @@ def test_a_recipe_becomes_a_network_that_reads_crops_and_only_our_own_lines_are_
     pattern = rf"short, epoch 1/1: loss {number}, validation loss {number}, accuracy {number}%, \d+ images/s"
     assert re.fullmatch(pattern, second)
     assert {path.name for path in model.parent.iterdir()} == {
-        "recipe.toml", "log.csv", "curves.png", "last.pt", "best.pt", "model.onnx",
+        "recipe.toml", "log.csv", "curves.png", "last.pt", "best.pt", "run.lock", "model.onnx",
     }  # fmt: skip
     assert read_recipe(model.parent / "recipe.toml").data.manifests == (str(data),)
     classifier = Classifier.load(model)
@@ -238,7 +238,37 @@ def test_a_bad_recipe_among_several_is_told_before_any_is_trained(
     taught = f"teacher.models=['{tmp_path / 'runs' / 'short' / 'model.onnx'}']"
     told = one_line(run(pupil, *options, "--set", taught))
     assert "its teacher cannot be used" in told
+    for bad, why in (('name = "nothing"', "nothing"), ("kernels = [99, 5, 3, 3]", "kernels")):
+        odd = write_recipe(tmp_path, name="odd", file="odd.toml")
+        odd.write_text(odd.read_text().replace("[model]", f"[model]\n{bad}"))
+        assert why in one_line(run(good, odd, *options))
+    assert "no dataset there" in one_line(run(good, pupil, "--data", tmp_path / "away", "--out", tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
+
+
+def test_where_one_of_several_recipes_fails_the_others_are_trained(
+    make_dataset: MakeDataset, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module, "export", quick_export)
+    train_epoch = fit_module.train_epoch
+
+    def diverging(state: Any, recipe: Recipe, *arguments: Any) -> tuple[float, int]:
+        return (float("nan"), 7) if recipe.name == "two" else train_epoch(state, recipe, *arguments)
+
+    monkeypatch.setattr(fit_module, "train_epoch", diverging)
+    recipes = [write_recipe(tmp_path, name=name, file=f"{name}.toml") for name in ("one", "two", "three")]
+    command = (*recipes, "--data", make_dataset(train=7, val=7, test=0), "--out", tmp_path / "runs")
+    code, out, err = run(*command)
+    assert code == 1
+    assert [line.partition(":")[0] for line in out.splitlines()] == ["one", "three"]
+    assert "two: not trained: recipe 'two': the loss in epoch 1 is nan" in err
+    assert err.endswith("1 of 3 not trained: two\n")
+    assert "runs/one: a run is there already" in one_line(run(*command))
+    monkeypatch.setattr(fit_module, "train_epoch", train_epoch)
+    code, out, err = run(*command, "--resume")
+    assert code == 0
+    assert "two, epoch 1/1" in err
+    assert "one, epoch" not in err, "it had ended"
 
 
 def test_a_place_that_cannot_be_written_is_one_line(make_dataset: MakeDataset, tmp_path: Path, run: Run) -> None:

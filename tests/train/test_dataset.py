@@ -300,6 +300,16 @@ def test_a_person_and_what_was_made_from_one_crop_are_in_one_part_and_copies_are
         assert not {row + 20 for row in held_out if 60 <= row < 80} & trained
 
 
+def test_crops_without_a_face_are_in_no_part(make_dataset: MakeDataset) -> None:
+    folder = make_dataset(train=21, val=7)
+    dataset = read(folder)
+    missed = np.arange(len(dataset.manifest)) % 4 == 1
+    write(replace(dataset.manifest, missed=missed), np.array(dataset.crops), folder)
+    parts = [load(config(folder, folds=2, fold=fold)) for fold in range(2)]
+    held_out = [row for data in parts for row in data.val.row.tolist()]
+    assert sorted(held_out) == [row for row in range(28) if not missed[row]]
+
+
 def test_a_cross_validation_of_more_parts_than_rows_is_refused(make_dataset: MakeDataset) -> None:
     with pytest.raises(DataError, match=r"fewer rows in train and val than data\.folds = 20"):
         load(config(make_dataset(train=14, val=5), folds=20))

@@ -154,6 +154,18 @@ def test_the_weights_of_all_convolutions_but_the_first_have_seven_bits_and_a_sca
     assert halves == {made_by[name].input[0] for name in connected if name in made_by}, "full connections alone"
 
 
+def test_answers_are_made_of_what_the_heads_say_and_not_of_its_nearest_integers(quantised: Path) -> None:
+    graph = onnx.load(quantised).graph
+    heads = [node.output[0] for node in graph.node if node.op_type in ("Gemm", "MatMul")][-1]
+    behind: set[str] = set()
+    for node in graph.node:
+        if {heads, *behind} & set(node.input):
+            behind |= set(node.output)
+            assert node.op_type not in ("QuantizeLinear", "DequantizeLinear"), node.name
+    assert len(behind) > 5, "two heads, and the answer for people"
+    assert any(node.op_type == "QuantizeLinear" for node in graph.node)
+
+
 def test_the_same_crops_give_the_same_file_and_nothing_is_said_meanwhile(
     model: Path, quantised: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from mien.errors import InputError, ModelError
 from mien.files import write_text
@@ -165,6 +166,21 @@ def test_a_folder_that_holds_a_run_is_refused_unless_it_goes_on(
     with pytest.raises(InputError, match="trained on other data"):
         fit(replace(recipe, data=replace(recipe.data, manifests=(str(other),))), tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "last.pt").read_bytes() == before
+
+
+@pytest.mark.usefixtures("tiny")
+def test_two_processes_do_not_train_in_one_folder(
+    make_dataset: MakeDataset, tmp_path: Path, make_recipe: MakeRecipe
+) -> None:
+    recipe = make_recipe(make_dataset(), epochs=1)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".best.pt.123").write_bytes(b"half")  # what the other one is writing
+    busy = pytest.raises(InputError, match="another process is training there")
+    with FileLock(tmp_path / "run" / "run.lock"), busy:
+        fit(recipe, tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.lock", ".best.pt.123"}
+    fit(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / ".best.pt.123").exists()
 
 
 @pytest.mark.usefixtures("tiny")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from mien.errors import InputError
 
 if TYPE_CHECKING:
     from mien.data.manifest import Dataset
+    from mien.data.sources import Problem
     from mien.evaluate.ensemble import Ensemble
     from mien.evaluate.score import SampleTable, Scores
     from mien.spec import CropSpec
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 DEFAULT_OUT = Path(".runs/evaluate")
+LONGEST_NAME = 200  # bytes of a folder's name; systems take 255
+DETECTOR = "dlib"
 CHANGES = ("", "cameras")
 
 
@@ -43,7 +47,7 @@ def evaluate(
         bool,
         typer.Option("--mixed", help="Mixed expressions and calibration beside what FER+'s taggers said, instead."),
     ] = False,
-    detector: Annotated[str, typer.Option(help="For pictures that are not prepared: what finds the face.")] = "dlib",
+    detector: Annotated[str, typer.Option(help="For pictures that are not prepared: what finds the face.")] = DETECTOR,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Where confusion matrix and per-sample table go.")
     ] = None,
@@ -61,10 +65,11 @@ def evaluate(
 
     Given pictures with labels (faces/ beside labels.csv), the face is found first, of several the largest; where none
     is found, that is an error of the model.  Scores without crops that stand in train (or, of the test split, in val)
-    as well are reported apart.
+    as well are reported apart.  Rows and pictures that cannot be used are left out and told of, and the exit code is 1.
     """
     from mien.cli.mixed import measure_mixed
     from mien.data.manifest import SPLITS
+    from mien.data.prepare import is_labelled_faces, listed
     from mien.evaluate.cameras import as_cameras
     from mien.evaluate.ensemble import VIEWS, Ensemble
     from mien.evaluate.measure import record, score_subsets
@@ -79,22 +84,33 @@ def evaluate(
     ):  # fmt: skip
         if value not in known:
             raise InputError(f"unknown {name} {value!r}; expected one of {', '.join(filter(None, known))}")
-    if mixed and (against or truth != "label"):
-        raise InputError("--mixed measures one model, beside what the taggers said: leave --against and --truth out")
+    if mixed and (against or truth != "label" or out_dir):
+        raise InputError(
+            "--mixed measures one model, beside what the taggers said, and adds rows alone: leave --against, --truth "
+            "and --out out"
+        )
     table_of, read_table = (results.with_name(NAME), read_mixtures) if mixed else (results, read_results)
     read_table(table_of)  # what cannot be written is told of now, not after the work
     check_folder(results.parent)
-    if not mixed:
-        check_folder(out_dir or DEFAULT_OUT)
     ensemble = Ensemble.load(models, answer=answer, views=views)
     other = Ensemble.load([against], answer=answer, views=views) if against else None
     if other:
         _check_pair(ensemble, other)
-    dataset, found_by = _open(data, ensemble.crop, detector, split)
-    name = data.resolve().name
+    name, pictures = data.resolve().name, is_labelled_faces(data)
+    usual = ("label", "own", "", DETECTOR if pictures else detector)
+    how = [part for part, plain in zip((truth, views, change, detector), usual, strict=True) if part != plain]
+    told = [ensemble.name, *([f"against {other.name}"] if other else []), name, split, *how]
+    folder = out_dir or DEFAULT_OUT / _plain(told)
+    if not mixed:
+        check_folder(folder)
+    if pictures and (mixed or truth != "label"):
+        raise InputError(f"{data}: labelled pictures have no votes; leave {'--mixed' if mixed else '--truth'} out")
+    dataset, found_by, dropped = _open(data, ensemble.crop, detector, split)
+    if dropped:
+        err.print(f"{data}: {len(dropped):,} bad rows left out\n{listed(dropped)}", markup=False)
     if mixed:
         measure_mixed(ensemble, dataset, split, table_of, data=name, views=views, change=change, detector=found_by)
-        return
+        raise typer.Exit(1 if dropped else 0)
     tables = []
     for read in filter(None, (ensemble, other)):
         with progress_bar("reading", unit="faces") as advance:
@@ -105,14 +121,11 @@ def evaluate(
         tables.append(table)
     scored = [score_subsets(table) for table in tables]
     subsets = scored[0]
-    how = [part for part in (truth.replace("label", ""), views.replace("own", ""), change) if part]
     title = ", ".join([f"{ensemble.name} on {name}", split, *how])
     _show(subsets, title)
     if left_out := tables[0].left_out:
         err.print(f"{left_out:,} samples left out: no {truth}, or one that the model does not know", markup=False)
 
-    plain = "-".join(re.sub(r"[^\w.-]+|^\.+", "_", part) for part in (ensemble.name, name, split, *how))
-    folder = out_dir or DEFAULT_OUT / plain
     write_samples(folder / "samples.csv", tables[0])
     write_confusion(folder / "confusion.csv", subsets["all"])
     draw_confusion(folder / "confusion.png", subsets["all"], title=title)
@@ -124,6 +137,17 @@ def evaluate(
     err.print(f"confusion matrix and per-sample table in {folder}; scores added to {results}", markup=False)
     if other:
         _compare(ensemble, other, tables, folder / "compare.html", title.removeprefix(f"{ensemble.name} on "))
+    if dropped:
+        raise typer.Exit(1)
+
+
+def _plain(parts: list[str]) -> str:
+    """Return the name of a folder that tells what was measured; a long one ends in a hash of the whole."""
+    name = "-".join(re.sub(r"[^\w.-]+|^\.+", "_", part) for part in parts)
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    kept = name.encode()[:LONGEST_NAME].decode(errors="ignore")
+    return f"{kept}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _check_pair(after: Ensemble, before: Ensemble) -> None:
@@ -159,19 +183,19 @@ def _compare(after: Ensemble, before: Ensemble, tables: list[SampleTable], page:
     err.print(f"the comparison as a page: {page}", markup=False)
 
 
-def _open(data: Path, crop: CropSpec, detector: str, split: str) -> tuple[Dataset, str]:
-    """Return the dataset, and what found its faces: nothing where its crops were cut already."""
+def _open(data: Path, crop: CropSpec, detector: str, split: str) -> tuple[Dataset, str, list[Problem]]:
+    """Return the dataset, what found its faces (nothing where its crops were cut already), and what was left out."""
     from mien.data.manifest import is_dataset, read
     from mien.data.prepare import gather, is_labelled_faces
     from mien.faces.detect import make_detector
 
     if is_dataset(data):
-        return read(data), ""
+        return read(data), "", []
     pictures = is_labelled_faces(data)
     finder = make_detector(detector) if pictures else None
     with progress_bar("finding faces" if pictures else "opening", unit="pictures") as advance:
-        gathered = gather(data, crop=crop, detector=finder, split=split, on_progress=advance)
-    return gathered.dataset, detector.partition(":")[0] if pictures else ""
+        gathered = gather(data, crop=crop, detector=finder, split=split, skip_bad=True, on_progress=advance)
+    return gathered.dataset, detector.partition(":")[0] if pictures else "", gathered.dropped
 
 
 def _show(subsets: dict[str, Scores], title: str) -> None:

@@ -44,8 +44,10 @@ def measure_mixed(
             change=as_cameras if change else None, on_progress=advance,
         )  # fmt: skip
     subsets = {"all": score_mixtures(take_panel(table, dataset.manifest, rows))}
-    if table.seen.any() and not table.seen.all():
-        subsets["unseen"] = score_mixtures(take_panel(table, dataset.manifest, rows, ~table.seen))
+    if table.seen.any():
+        unseen = take_panel(table, dataset.manifest, rows, ~table.seen)
+        if unseen.votes.any():  # else there is nothing beside which to measure
+            subsets["unseen"] = score_mixtures(unseen)
     how = [part for part in (split, views.replace("own", ""), change) if part]
     _show(subsets, f"{ensemble.name} on {data}, {', '.join(how)}: mixed expressions")
     described = describe(

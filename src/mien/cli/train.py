@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +9,11 @@ import typer
 
 from mien.cli.console import err, out, progress_bar
 from mien.cli.recipes import DataOption, SettingsOption, with_data
-from mien.errors import InputError
+from mien.errors import InputError, MienError
 
 if TYPE_CHECKING:
+    import torch
+
     from mien.train.config import Recipe
 
 __all__ = ["train"]
@@ -37,7 +38,8 @@ def train(
 
     A run's folder holds recipe.toml (every setting), log.csv and curves.png, last.pt (to go on from), best.pt (the
     epoch with the best validation accuracy) and model.onnx.  Killed at any moment, `--resume` goes on from the last
-    whole epoch and ends with the same weights.  A run with --set or --seed has these in its name:
+    whole epoch and ends with the same weights; of several recipes it leaves finished ones as they are.  Where one of
+    several fails, the others are trained, and the exit code is 1.  A run with --set or --seed has these in its name:
     `mien train recipes/mien.toml --set augment.mixup=0 --seed 1 --seed 2` makes two.
     """
     from mien.train.config import read_recipe, with_settings
@@ -48,29 +50,41 @@ def train(
     names = [recipe.name for recipe in wanted]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"two recipes are named {twice[0]!r} and would share a folder; rename one")
-    _check_others(wanted, out_dir, resume=resume)
     where = find_device(device)
+    wanted = [with_data(recipe, data) for recipe in wanted]
+    _check(wanted, out_dir, where, resume=resume)
     err.print(f"computing on {describe(where)} in {str(find_precision(where)).removeprefix('torch.')}", markup=False)
+    failed = []
     for recipe in wanted:
-        _run(with_data(recipe, data), out_dir / recipe.name, resume=resume, device=device)
+        try:
+            _run(recipe, out_dir / recipe.name, resume=resume, device=device)
+        except MienError as error:
+            if len(wanted) == 1:
+                raise
+            failed.append(recipe.name)
+            err.print(f"{recipe.name}: not trained: {error}", markup=False)
+    if failed:
+        err.print(f"{len(failed)} of {len(wanted)} not trained: {', '.join(failed)}", markup=False)
+        raise typer.Exit(1)
 
 
-def _check_others(recipes: list[Recipe], out_dir: Path, *, resume: bool) -> None:
-    """Raise RecipeError, now and not hours later, where a model to learn or start from is not there.
+def _check(recipes: list[Recipe], out_dir: Path, device: torch.device, *, resume: bool) -> None:
+    """Raise InputError, now and not hours later, where one of several recipes could not be trained.
 
-    One that an earlier recipe makes need not be there yet.
+    What it learns or starts from may be what an earlier one makes.
     """
-    from mien.train.start import hash_of_start
-    from mien.train.teach import hashes_of_teachers
+    from mien.train.ready import check
+    from mien.train.run_folder import refuse_run
 
     made: set[Path] = set()
     for recipe in recipes:
-        there = tuple(model for model in recipe.teacher.models if Path(model).resolve() not in made)
-        if not (resume and (out_dir / recipe.name / "last.pt").is_file()):  # a finished run needs them no more
-            hashes_of_teachers(replace(recipe, teacher=replace(recipe.teacher, models=there)))
-            if Path(recipe.model.start).resolve() not in made:
-                hash_of_start(recipe)
-        made |= {(out_dir / recipe.name / file).resolve() for file in ("model.onnx", "best.pt")}
+        folder = out_dir / recipe.name
+        if not resume:
+            refuse_run(folder)
+        # A run that goes on, or has ended, looks at its own files.
+        if len(recipes) > 1 and not (folder / "last.pt").is_file():
+            check(recipe, device, to_come=made)
+        made |= {(folder / file).resolve() for file in ("model.onnx", "best.pt")}
 
 
 def _run(recipe: Recipe, folder: Path, *, resume: bool, device: str) -> None:

@@ -7,14 +7,24 @@ import numpy as np
 from mien.data.manifest import Manifest
 from mien.errors import DataError, InputError
 from mien.labels import FERPLUS, FERPLUS_COLUMNS, VOTES
-from mien.types import IntArray
+from mien.types import FloatArray, IntArray
 
-__all__ = ["TRUTHS", "truth"]
+__all__ = ["TRUTHS", "most_of", "truth"]
 
 TRUTHS = ("label", "majority", "plurality")
 #: Of expressions with as many votes, the one that stands first in FER+'s own file counts, as in its code.
 TIES = np.array([VOTES.index(name) for name in FERPLUS_COLUMNS.values()], np.int64)
 OUTLIER = 1  # an expression that only one tagger saw is none, as in FER+'s own evaluation
+
+
+def most_of(votes: IntArray | FloatArray) -> IntArray:
+    """Return the column (N,) with most of each row (N, 7), (N, 8) or (N, 10) of votes or of their shares.
+
+    Columns are in the order of labels.VOTES; of as many votes, what FER+ names first counts.
+    """
+    order = TIES[votes.shape[1] > TIES]
+    most: IntArray = order[votes[:, order].argmax(axis=1)]
+    return most
 
 
 def truth(manifest: Manifest, rows: IntArray, by: str) -> tuple[IntArray, IntArray]:
@@ -36,7 +46,7 @@ def truth(manifest: Manifest, rows: IntArray, by: str) -> tuple[IntArray, IntArr
     votes = manifest.votes[rows].astype(np.int64)
     if by == "majority":
         votes[votes <= OUTLIER] = 0
-    most = TIES[votes[:, TIES].argmax(axis=1)]
+    most = most_of(votes)
     valid = (most < len(FERPLUS)) & (votes.sum(axis=1) > 0)
     if by == "majority":
         valid &= 2 * votes.max(axis=1) > votes.sum(axis=1)

@@ -131,8 +131,8 @@ def in_folds(datasets: list[Dataset], config: DataConfig) -> list[Dataset]:
     is_copy: list[bool] = []
     for number, (dataset, own) in enumerate(zip(datasets, rows, strict=True)):
         manifest = dataset.manifest
-        found = zip(fingerprints(dataset, own), manifest.missed[own], strict=True)
-        marks += [None if missed else mark.hex() for mark, missed in found]
+        found = iter(fingerprints(dataset, own))  # none of crops without a face, which are blank
+        marks += [None if missed else next(found).hex() for missed in manifest.missed[own]]
         # Names are a dataset's own: what another one calls so is somebody or something else.
         people += [None if (name := manifest.person[row]) is None else f"{number} {name}" for row in own]
         made_from = [manifest.origin[row] if manifest.origin else None for row in own]

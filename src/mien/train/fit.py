@@ -14,6 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from mien.errors import InputError, RecipeError
+from mien.evaluate.truth import most_of
+from mien.locks import only_one
 from mien.metrics import log_loss
 from mien.spec import CropSpec
 from mien.train import checkpoint
@@ -26,7 +28,7 @@ from mien.train.curves import Row, draw_curves, write_log
 from mien.train.dataset import TrainingData, load
 from mien.train.devices import autocast, find_device, find_layout, memory_told
 from mien.train.network import Predictor, normalise, to_input
-from mien.train.run_folder import calibrate, prepare, restore, save_best, save_last
+from mien.train.run_folder import LOCK, calibrate, prepare, refuse_run, restore, save_best, save_last
 from mien.train.schedule import learning_rate_at, size_at
 from mien.train.start import hash_of_start
 from mien.train.state import State, start
@@ -67,7 +69,8 @@ def fit(
     is); the final weights are those of an uninterrupted run on the same machine.
     on_batch: called with epoch, batches done, batches in the epoch.  on_epoch: called with the epoch's log row.
     Raises DataError for the datasets, RecipeError where the recipe cannot be trained, the loss stops being a number or
-    memory is not enough, InputError where the folder holds another run, OutputError where it cannot be written.
+    memory is not enough, InputError where the folder holds another run or another process trains there, OutputError
+    where it cannot be written.
     """
     with memory_told(recipe.name):
         return _fit(recipe, Path(folder), find_device(device), resume=resume, on_batch=on_batch, on_epoch=on_epoch)
@@ -84,8 +87,8 @@ def _fit(
 ) -> FitResult:
     """Do what `fit` says."""
     last = folder / "last.pt"
-    if last.is_file() and not resume:
-        raise InputError(f"{folder}: a run is there already; --resume goes on with it, --out names another folder")
+    if not resume:
+        refuse_run(folder)
     data = load(recipe.data)
     if recipe.model.batch_norm and len(data.train) < 2:
         raise RecipeError(f"recipe {recipe.name!r}: model.batch_norm wants at least two training crops; there is one")
@@ -94,6 +97,21 @@ def _fit(
         restore(state, recipe, data, folder)
     if not state.finished:
         _load_others(state, recipe, data.crop, folder, where)
+    with only_one(folder / LOCK, busy=f"{folder}: another process is training there; wait for it"):
+        return _go_on(state, recipe, data, folder, where, on_batch=on_batch, on_epoch=on_epoch)
+
+
+def _go_on(
+    state: State,
+    recipe: Recipe,
+    data: TrainingData,
+    folder: Path,
+    where: torch.device,
+    *,
+    on_batch: OnBatch | None,
+    on_epoch: OnEpoch | None,
+) -> FitResult:
+    """Train from a state to the end, which may be reached already."""
     prepare(folder, recipe)
     if recipe.model.start and not state.rows:  # what it starts from is kept where no epoch is better
         state.best = {"epoch": 0, **_validate(state, recipe, data, where)}
@@ -176,7 +194,7 @@ def _validate(state: State, recipe: Recipe, data: TrainingData, device: torch.de
         rows, expected = asked(answers[name], data.val)
         probabilities = mean_probabilities(views[:, rows], answers[name])
         losses[name] = log_loss(probabilities, expected)
-        accuracies[name] = float((probabilities.argmax(1) == expected.argmax(1)).mean())
+        accuracies[name] = float((probabilities.argmax(1) == most_of(expected)).mean())
     return {
         "val_loss": math.fsum(losses.values()),
         "val_accuracy": math.fsum(accuracies.values()) / len(accuracies),

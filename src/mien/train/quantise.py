@@ -22,7 +22,8 @@ from mien.weights import catalogue
 __all__ = ["quantise"]
 
 #: What is computed in integers: the trunk.  Its first convolution, which reads the pixels, is left out: in 8 bits it
-#: costs half of all that is lost, and it is a small part of the work.
+#: costs half of all that is lost, and it is a small part of the work.  So is what stands behind the last layer with
+#: weights: the answers, whose small shares would be cut off.
 OPERATIONS = ("Add", "Conv", "MaxPool", "Relu")
 BATCH = 64
 
@@ -60,13 +61,14 @@ def quantise(model: str | Path, crops: ImageArray, out: str | Path) -> None:
         plain, prepared = Path(scratch) / "plain.onnx", Path(scratch) / "prepared.onnx"
         onnx.save(whole, plain)
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        answers = _name_answers(prepared)
         quantize_static(
             prepared,
             temporary,
             _Crops(whole.graph.input[0].name, enhance(crops, classifier.spec.crop)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(OPERATIONS),
-            nodes_to_exclude=[convolutions[0].name],
+            nodes_to_exclude=[convolutions[0].name, *answers],
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
@@ -80,6 +82,21 @@ def quantise(model: str | Path, crops: ImageArray, out: str | Path) -> None:
         written.producer_name = "mien"
         onnx.checker.check_model(written, full_check=True)
         onnx.save(written, temporary)
+
+
+def _name_answers(path: Path) -> list[str]:
+    """Give each node of a file that no layer with weights reads from, not even by others, a name; return the names."""
+    model = onnx.load(path)
+    read: set[str] = set()  # by layers with weights
+    names = []
+    for number, node in enumerate(reversed(model.graph.node)):  # nodes stand in the order in which they are computed
+        if node.op_type in ("Conv", "Gemm", "MatMul") or read & set(node.output):
+            read |= set(node.input)
+        else:
+            node.name = node.name or f"answers {number}"
+            names.append(node.name)
+    onnx.save(model, path)
+    return names
 
 
 def _is_quantised(model: onnx.ModelProto) -> bool:

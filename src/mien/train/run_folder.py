@@ -20,9 +20,16 @@ from mien.train.dataset import TrainingData
 from mien.train.state import State
 from mien.train.validate import fit_temperatures, predict_views
 
-__all__ = ["FILES", "calibrate", "prepare", "restore", "save_best", "save_last"]
+__all__ = ["FILES", "LOCK", "calibrate", "prepare", "refuse_run", "restore", "save_best", "save_last"]
 
-FILES = ("recipe.toml", "log.csv", "curves.png", "best.pt", "last.pt")
+LOCK = "run.lock"  # held by who trains there
+FILES = ("recipe.toml", "log.csv", "curves.png", "best.pt", "last.pt", LOCK)
+
+
+def refuse_run(folder: Path) -> None:
+    """Raise InputError where a folder holds a run, ended or not."""
+    if (folder / "last.pt").is_file():
+        raise InputError(f"{folder}: a run is there already; --resume goes on with it, --out names another folder")
 
 
 def prepare(folder: Path, recipe: Recipe) -> None:

@@ -20,14 +20,12 @@ from mien.files import make_folder, write_text
 from mien.train.checkpoint import first_line
 from mien.train.config import Recipe, dumps, with_values
 from mien.train.curves import Row
-from mien.train.dataset import load
-from mien.train.devices import find_device, memory_told
+from mien.train.devices import find_device
 from mien.train.fit import fit
+from mien.train.ready import check
 from mien.train.search_figures import draw_search
 from mien.train.search_space import Space
 from mien.train.search_study import GRID_POINTS, STRATEGIES, Bench, claim, identity_of, open_study, trial_name
-from mien.train.state import start
-from mien.train.teach import load_teachers
 
 __all__ = ["Found", "Progress", "search"]
 
@@ -77,11 +75,7 @@ def search(
         raise InputError(f"unknown strategy {strategy!r}; expected one of {', '.join(STRATEGIES)}")
     folder, progress = Path(folder), progress or Progress()
     with_values(recipe, {}, name=_name_of_trial(recipe, 0))  # a name may be too long for it
-    data = load(recipe.data)
-    where = find_device(device)
-    with memory_told(recipe.name):  # what no trial could do is told of now
-        start(recipe, data.crop, where)
-        load_teachers(recipe, data.crop, where)
+    data_sha256 = check(recipe, find_device(device))  # what no trial could do is told of now
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     make_folder(folder)
     grid = {key: opened.grid(GRID_POINTS) for key, opened in space.items()}
@@ -97,7 +91,7 @@ def search(
     with bench.opened() as kept:
         with bench.lock:
             study = open_study(bench, kept, recipe, strategy, grid)
-            claim(bench, study, identity_of(recipe, space, strategy, data.manifest_sha256))
+            claim(bench, study, identity_of(recipe, space, strategy, data_sha256))
             _refuse_strangers(study, folder)
         while (taken := _take(bench, study, trials)) is not None:
             trial, lock = taken

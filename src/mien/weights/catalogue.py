@@ -27,7 +27,7 @@ class ShippedModel:
 _MIEN = ShippedModel(
     file="mien.onnx",
     answer="people",
-    sha256="a599eff67de41d578b7e3dd2638203c7f7e9d3fe3f67cd23139de5784baaa6e3",
+    sha256="a1b4a9997796fd988efc527595136c3477c6728edc5af3378aeceb3bc8895089",
     licence="MIT",
     card="cards/mien.md",
     about="what people see, in seven expressions: the head trained on FER+'s votes",
