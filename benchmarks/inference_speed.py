@@ -2,7 +2,8 @@
 
     python benchmarks/inference_speed.py [MODEL...]
 
-Without models, the shipped ones.  Each is measured as it is and, where it computes in floats, as an 8-bit copy as well.
+Without models, the shipped ones and each network of the zoo with fresh weights, which take as long.  Each is measured
+as it is and, where it computes in floats, as an 8-bit copy as well.
 The last column compares with the bare ONNX Runtime session at the same batch, threads and views, in the same run.
 """
 
@@ -14,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +23,14 @@ import numpy as np
 from mien.classify import Classifier
 from mien.errors import ModelError
 from mien.paper.cost import cost_of
+from mien.train.config import DataConfig, ModelConfig, OptimiserConfig, Recipe
+from mien.train.export import export
+from mien.train.fit import fit
+from mien.train.models.registry import MODELS
 from mien.train.quantise import quantise
 from mien.types import ImageArray
 from mien.weights import catalogue
+from training_overhead import random_dataset
 
 ROUNDS = 7
 FACES = 256  # a round
@@ -32,15 +39,17 @@ FACES = 256  # a round
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=first_names())
+    parser.add_argument("models", nargs="*")
     options = parser.parse_args()
     print(f"{'model':24} {'MMAC':>6} {'threads':>7} {'batch':>5} {'ms a face':>9} {'of the bare session':>20}")
     with tempfile.TemporaryDirectory() as scratch:
-        for name in options.models:
-            path, _ = catalogue.find(name)
+        found = {name: catalogue.find(name)[0] for name in options.models or first_names()}
+        if not options.models:
+            found |= {f"{name}, fresh": fresh(name, Path(scratch)) for name in MODELS}
+        for name, path in found.items():
             shape = Classifier.load(path).spec.crop.shape
             crops = np.random.default_rng(0).integers(0, 256, (FACES, *shape), np.uint8)
-            versions = {str(name): path}
+            versions = {name: path}
             try:
                 quantise(path, crops, Path(scratch) / "int8.onnx")
                 versions[f"{name}, int8"] = Path(scratch) / "int8.onnx"
@@ -56,6 +65,15 @@ def first_names() -> list[str]:
     for name, model in catalogue.SHIPPED.items():
         by_file.setdefault(model.file, name)
     return list(by_file.values())
+
+
+def fresh(name: str, scratch: Path) -> Path:
+    """Return the file of a network of the zoo that has hardly learned anything."""
+    recipe = Recipe(name, model=ModelConfig(name), optimiser=OptimiserConfig(epochs=1, warmup_epochs=0))
+    data = random_dataset(scratch / f"{name} data", 2 * recipe.optimiser.batch_size)
+    fit(replace(recipe, data=DataConfig((str(data),))), scratch / name)
+    export(scratch / name / "best.pt", scratch / f"{name}.onnx")
+    return scratch / f"{name}.onnx"
 
 
 def measure(title: str, file: Path, crops: ImageArray) -> None:

@@ -94,6 +94,27 @@ def test_nothing_is_made_where_recipe_data_or_device_is_wrong(
 
 
 @pytest.mark.usefixtures("tiny")
+def test_a_set_that_lies_on_a_device_is_trained_on_alike(
+    make_dataset: MakeDataset, tmp_path: Path, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe(make_dataset(), epochs=2)
+    fit(recipe, tmp_path / "mapped")
+    asked: list[int] = []
+
+    def noted(_: torch.device, size: int) -> bool:
+        asked.append(size)
+        return True
+
+    monkeypatch.setattr(fit_module, "has_room", noted)
+    fit(recipe, tmp_path / "resident")
+    assert asked == [98 * 48 * 48]
+    mapped, resident = (checkpoint.load(tmp_path / name / "last.pt") for name in ("mapped", "resident"))
+    for key, weights in mapped["weights"].items():
+        assert torch.equal(weights, resident["weights"][key])
+    assert [row["val_loss"] for row in mapped["rows"]] == [row["val_loss"] for row in resident["rows"]]
+
+
+@pytest.mark.usefixtures("tiny")
 def test_a_loss_that_is_no_number_ends_the_run_with_the_reason(
     make_dataset: MakeDataset, tmp_path: Path, make_recipe: MakeRecipe
 ) -> None:

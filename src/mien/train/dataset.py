@@ -32,12 +32,13 @@ NOWHERE = -1  # in no split
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CropTable:
-    """Crops with their targets; the pixels stay mapped on disk until a batch asks for them."""
+    """Crops with their targets; the pixels stay mapped on disk until a batch asks for them, or lie on a device."""
 
     crops: list[ImageArray]  # one array a dataset, (n, S, S) or (n, S, S, 3)
     part: IntArray  # (N,) which of them
     row: IntArray  # (N,) which row of it
     targets: FloatArray  # (N, columns) for each head a row that sums to 1, or zeros where it has nothing to learn
+    resident: tuple[Tensor, Tensor] | None = None  # all crops uint8 (N, ...) and targets, where a device has them
 
     def __len__(self) -> int:
         """Return how many crops there are."""
@@ -48,8 +49,17 @@ class CropTable:
         likeliest: IntArray = self.targets[:, columns].argmax(axis=1)
         return likeliest
 
+    def on(self, device: torch.device) -> CropTable:
+        """Return the table with all its crops on a device, from which batches are taken."""
+        crops, targets = self.batch(np.arange(len(self)))
+        return replace(self, resident=(crops.to(device), targets.to(device)))
+
     def batch(self, indices: IntArray) -> tuple[Tensor, Tensor]:
         """Return (crops uint8 (B, S, S) or (B, S, S, 3), targets (B, columns)) of some rows."""
+        if self.resident:
+            pixels, targets = self.resident
+            rows = torch.from_numpy(indices).to(pixels.device)
+            return pixels[rows], targets[rows]
         picked = np.empty((len(indices), *self.crops[0].shape[1:]), np.uint8)
         for number, crops in enumerate(self.crops):
             here = self.part[indices] == number

@@ -10,7 +10,7 @@ import torch
 
 from mien.errors import InputError, RecipeError
 
-__all__ = ["autocast", "describe", "find_device", "find_layout", "find_precision", "memory_told"]
+__all__ = ["autocast", "describe", "find_device", "find_layout", "find_precision", "has_room", "memory_told"]
 
 
 def find_device(name: str = "auto") -> torch.device:
@@ -37,6 +37,11 @@ def find_precision(device: torch.device) -> torch.dtype:
         has_instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         return torch.bfloat16 if has_instructions else torch.float32
     return torch.float32
+
+
+def has_room(device: torch.device, size: int) -> bool:
+    """Return whether a device has a memory of its own that so many bytes fill to a quarter at most."""
+    return device.type == "cuda" and 4 * size <= torch.cuda.mem_get_info(device)[0]
 
 
 def find_layout(device: torch.device) -> torch.memory_format:

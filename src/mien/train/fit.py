@@ -26,7 +26,7 @@ from mien.train.balance import draw_order, sample_weights
 from mien.train.config import Recipe
 from mien.train.curves import Row, draw_curves, write_log
 from mien.train.dataset import TrainingData, load
-from mien.train.devices import autocast, find_device, find_layout, memory_told
+from mien.train.devices import autocast, find_device, find_layout, has_room, memory_told
 from mien.train.network import Predictor, normalise, to_input
 from mien.train.run_folder import LOCK, calibrate, prepare, refuse_run, restore, save_best, save_last
 from mien.train.schedule import learning_rate_at, size_at
@@ -90,6 +90,8 @@ def _fit(
     if not resume:
         refuse_run(folder)
     data = load(recipe.data)
+    if has_room(where, (len(data.train) + len(data.val)) * math.prod(data.crop.shape)):
+        data = dataclasses.replace(data, train=data.train.on(where), val=data.val.on(where))
     if recipe.model.batch_norm and len(data.train) < 2:
         raise RecipeError(f"recipe {recipe.name!r}: model.batch_norm wants at least two training crops; there is one")
     state = start(recipe, data.crop, where, prior=data.prior, begun=last.is_file())
@@ -232,7 +234,7 @@ def train_epoch(
             group["lr"] = learning_rate_at(config, step, steps)
         rows = order[number * config.batch_size : (number + 1) * config.batch_size]
         crops, targets = data.train.batch(rows)
-        targets = targets * weights[rows, None]
+        targets = targets * weights[rows, None].to(targets.device)
         inputs = move(to_input(crops.to(device)), recipe.augment, generator=generator)
         inputs, targets = mix(inputs, targets.to(device), recipe.augment, generator=generator)
         taught = teach(state.teachers, heads, inputs, recipe.teacher.temperature) if state.teachers else None
