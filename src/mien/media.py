@@ -27,6 +27,7 @@ __all__ = [
     "find_files",
     "find_images",
     "image_suffixes",
+    "mark",
     "read_image",
     "software_of",
     "write_image",
@@ -171,10 +172,15 @@ def write_image(path: str | Path, image_rgb: ImageArray) -> None:
     longest = max(image_rgb.shape)
     if longest > _LONGEST_SIDE.get(str(kind), longest):
         raise OutputError(f"{printable(path)}: {longest:,} pixels are too many for {kind}; write it as .png")
+    with atomic_path(path) as temporary:
+        Image.fromarray(image_rgb).save(temporary, format=kind, quality=92, exif=mark())
+
+
+def mark() -> Image.Exif:
+    """Return EXIF by which a picture says that mien made it."""
     exif = Image.Exif()
     exif[_SOFTWARE_TAG] = SOFTWARE
-    with atomic_path(path) as temporary:
-        Image.fromarray(image_rgb).save(temporary, format=kind, quality=92, exif=exif)
+    return exif
 
 
 def software_of(path: Path) -> str:
@@ -203,21 +209,39 @@ def image_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, kind in known if kind in decoded)
 
 
-def find_images(folder: Path) -> Iterator[Path]:
-    """Yield the pictures of a folder and of those below it, by suffix, in a fixed order; hidden ones are left out."""
-    return find_files(folder, image_suffixes())
+def find_images(folder: Path, *, on_left_out: Callable[[str, str], None] | None = None) -> Iterator[Path]:
+    """Yield the pictures of a folder and of those below it, by suffix, in a fixed order; hidden ones are left out.
+
+    on_left_out: as of `find_files`.
+    """
+    return find_files(folder, image_suffixes(), on_left_out=on_left_out)
 
 
 def find_files(
-    folder: Path, suffixes: frozenset[str], *, on_error: Callable[[OSError], None] | None = None
+    folder: Path,
+    suffixes: frozenset[str],
+    *,
+    on_error: Callable[[OSError], None] | None = None,
+    on_left_out: Callable[[str, str], None] | None = None,
 ) -> Iterator[Path]:
     """Yield the files of a folder and of those below it that have one of the suffixes, as `find_images` does.
 
-    on_error: called with each folder that cannot be read, which is left out.
+    on_error: called with each folder that cannot be read, which is left out.  on_left_out: called with each of these,
+    and with each link to a folder, as links are not followed, and why it is left out.
     """
+
+    def refused(error: OSError) -> None:
+        if on_error:
+            on_error(error)
+        if on_left_out:
+            on_left_out(str(error.filename), error.strerror or str(error))
+
     found = []
-    for above, folders, names in os.walk(folder, onerror=on_error):
+    for above, folders, names in os.walk(folder, onerror=refused):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            if on_left_out and os.path.islink(os.path.join(above, name)):  # noqa: PTH114, PTH118 - as os.walk does
+                on_left_out(str(Path(above) / name), "a link to a folder, which is not followed")
         here = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in suffixes]
         found += [Path(above) / name for name in here]
     # os.path, as pathlib's own is_file raises where a folder may be listed but not entered.

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mien.data.faceset import FaceSet, is_faceset
+from mien.data import build as building
+from mien.data.faceset import UNFINISHED, FaceSet, is_faceset
 
 RunMien = Callable[..., tuple[int, str, str]]
 
@@ -94,3 +95,58 @@ def test_what_cannot_be_built_is_one_line_and_exit_code_2(
     assert (code, out) == (2, "")
     assert told in err
     assert not Path("set").exists()
+
+
+def test_forgetting_takes_the_copies_of_a_set_whose_build_was_killed_and_nothing_of_others(
+    run_mien: RunMien, portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.jpg", "copy.jpg"):
+        shutil.copy(portrait, photos / name)
+    (tmp_path / "photos/who.csv").write_text("file,person\na.jpg,Anna\n")
+
+    def killed(_: FaceSet) -> None:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "set"
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "mark_copies", killed)
+        assert run_mien("data", "build", photos, photos / "who.csv", "--out", folder, "--jobs", "1")[0] == 130
+    assert len(FaceSet(folder).faces()) == 2, "a copy, which nobody has looked for"
+    (folder / "faces/holiday.jpg").write_bytes(b"somebody's own")
+    (folder / "faces/@eaDir").mkdir()
+    code, _, err = run_mien("data", "forget", folder, "--person", "Anna")
+    assert code == 0, err
+    assert FaceSet(folder).faces() == []
+    assert {path.name for path in (folder / "faces").iterdir()} == {"holiday.jpg", "@eaDir"}
+    assert UNFINISHED in FaceSet(folder).settings
+
+
+def test_processes_end_with_the_one_that_is_killed(photos: Path, tmp_path: Path) -> None:
+    command = [*MIEN, "data", "build", str(photos), "--out", str(tmp_path / "set"), "--jobs", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.parent.is_dir():
+        process.kill()
+        pytest.skip("the system does not tell which processes another one has begun")
+    deadline = time.monotonic() + 60
+    workers: list[str] = []
+    while len(workers) < 3 and time.monotonic() < deadline:  # two, and the one that keeps count of what they share
+        workers = children.read_text().split() if children.exists() else workers
+        time.sleep(0.05)
+    time.sleep(2)  # until they have begun to follow it
+    process.kill()
+    process.wait()
+    while any(Path(f"/proc/{worker}/cmdline").exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert workers
+    assert not [worker for worker in workers if Path(f"/proc/{worker}/cmdline").exists()]
+
+
+def test_options_that_would_be_ignored_are_refused(run_mien: RunMien, photos: Path, tmp_path: Path) -> None:
+    command = ("data", "build", photos, "--out", tmp_path / "set", "--on-change", "--every", "0.5")
+    code, _, err = run_mien(*command)
+    assert code == 2
+    assert "--every would be ignored: --on-change takes a face whenever it changes" in err
+    assert not (tmp_path / "set").exists()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,11 @@ from PIL import Image
 from mien.data import build as building
 from mien.data.build import BuildSettings, Built, build, parse_thresholds
 from mien.data.contact_sheet import draw_contact_sheet
-from mien.data.faceset import DUPLICATE, FaceSet, at_work
+from mien.data.faceset import DUPLICATE, FaceSet, FoundFace, at_work
 from mien.data.gathering import gather_files
 from mien.data.prepare import prepare
 from mien.data.set_datasheet import write_set_datasheet
-from mien.errors import DataError, InputError, OutputError
+from mien.errors import DataError, ImageError, InputError, OutputError
 from mien.faces.crop import cut
 from mien.faces.detect import DlibDetector
 from mien.media import read_image
@@ -230,6 +233,46 @@ def test_a_kept_face_stays_kept_when_its_file_is_read_again(photos: Path, tmp_pa
     assert [face.copy_of for face in faceset.faces(kept=False)] == [kept]
 
 
+def test_a_face_that_is_found_before_others_takes_the_place_of_none(make_faceset: Callable[..., Path]) -> None:
+    faceset = FaceSet(make_faceset(4))
+    row = faceset.files()[1]  # of the two faces that came last but one, which is dropped and of another file
+    before = [face for face in faceset.faces() if face.name == row.name]
+    crop = bytes(faceset.crop.size_px**2)
+    found = [FoundFace(face.key, None, face.box_xyxy, 1.0, face.quality, "", crop, b"") for face in before]
+    new = [replace(found[0], key=f"{number}" * 16) for number in "ef"]
+    with sqlite3.connect(faceset.folder / "set.sqlite") as database:  # so that they are the last of all
+        database.execute("delete from faces where name != ?", (row.name,))
+    faceset.add(row, [new[0], found[0], new[1], found[1]])
+    assert {face.key for face in faceset.faces()} == {face.key for face in [*found, *new]}
+    assert faceset.fit()[0][:2] == [face.key for face in found], "they came first and stay the first"
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/.gitignore").write_text("build/\n")
+    for folder in (tmp_path / "own", photos):
+        before = {path: path.read_bytes() for path in folder.rglob("*")}
+        with pytest.raises(DataError, match=r"no set of faces, and .* is in it; name an empty folder"):
+            built(photos, folder)
+        assert {path: path.read_bytes() for path in folder.rglob("*")} == before
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "read_image", refused)
+        assert len(built(photos, tmp_path / "set").unreadable) == 4
+    again = built(photos, tmp_path / "set")
+    assert (again.new, again.kept) == (4, 1)
+    assert [name for name, _ in again.unreadable] == ["photos/c.jpg"]
+    assert built(photos, tmp_path / "set").new == 0, "c.jpg is damaged and stays so"
+
+
+def refused(path: Path) -> None:
+    raise ImageError(f"{path}: cannot be read") from PermissionError(errno.EACCES, "Permission denied")
+
+
 def test_one_file_under_two_names_is_one(photos: Path, tmp_path: Path) -> None:
     (photos / "who.csv").write_text(f"file,person\n../{photos.name}/a.jpg,Anna\n")
     files, _ = gather_files([photos, photos / "who.csv"])
@@ -247,7 +290,7 @@ def test_a_build_that_was_cut_short_makes_no_dataset(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(building, "_mark_copies", lambda faceset: pytest.fail("cut short"))
+        patch.setattr(building, "mark_copies", lambda faceset: pytest.fail("cut short"))
         with pytest.raises(pytest.fail.Exception):
             built(photos, tmp_path / "set")
     with pytest.raises(DataError, match="has not come to its end"):
@@ -278,14 +321,14 @@ def test_other_copies_of_a_forgotten_face_and_pictures_without_a_face_go_too(pho
     shutil.copy(photos / "a.jpg", photos / "b-a.jpg")
     shutil.copy(photos / "a.jpg", photos / "c-a.jpg")
     faceset = with_anna(photos, tmp_path / "set", file="b-a.jpg")
-    (tmp_path / "set" / "faces" / "stray.jpg").write_bytes(b"of a build that was killed")
+    (tmp_path / "set" / "faces" / f"{7:016x}.jpg").write_bytes(b"of a build that was killed")
     copies = sum(file.name.endswith("a.jpg") for file in faceset.files())
     assert faceset.forget(person="Anna") == copies + 1
     assert not {face.name for face in [*faceset.faces(), *faceset.faces(kept=False)]} & {
         "photos/a.jpg",
         "photos/c-a.jpg",
     }
-    assert not (tmp_path / "set" / "faces" / "stray.jpg").exists()
+    assert not (tmp_path / "set" / "faces" / f"{7:016x}.jpg").exists()
 
 
 def test_forgetting_that_was_stopped_half_way_can_be_done_again(

@@ -84,6 +84,21 @@ def test_what_one_list_leaves_open_another_tells(photos: Path) -> None:
         assert [(file.person, file.licence) for file in files if file.path.name == "b.jpg"] == [("Anna", "CC0")]
 
 
+def test_two_names_for_one_file_are_told(photos: Path) -> None:
+    (photos / "who.csv").write_text("file,person\nb.jpg,Anna\nb.jpg,Ben\nb.jpg,Anna\n")
+    files, problems = gather_files([photos / "who.csv"])
+    assert [file.person for file in files] == ["Anna"]
+    (told,) = problems
+    assert "said to show Anna and Ben" in told
+
+
+def test_links_to_folders_are_told_as_they_are_not_followed(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (photos / "linked").symlink_to(tmp_path / "elsewhere")
+    _, problems = gather_files([photos])
+    assert problems == [f"{photos / 'linked'}: a link to a folder, which is not followed"]
+
+
 def test_a_set_that_lies_in_a_folder_is_no_source_of_it(photos: Path) -> None:
     before, _ = gather_files([photos])
     built = photos / "set"

@@ -37,6 +37,19 @@ def test_no_person_and_no_file_is_ever_in_two_splits(rows: list[tuple[int, int |
     assert set(split.tolist()) == {0, 1, 2}
 
 
+@pytest.mark.parametrize(("labelled", "splits"), [(1, None), (2, None), (3, {0, 1, 2}), (5, {0, 1, 2})])
+def test_groups_without_a_label_are_no_groups(labelled: int, splits: set[int] | None) -> None:
+    group = np.repeat(np.arange(8)[::-1], 5)[: 5 * labelled]  # of eight people the first so many
+    label = np.arange(len(group)) % 7
+    if splits is None:
+        with pytest.raises(DataError, match=f"{labelled} persons or files with labels, for 3 splits"):
+            assign_splits(group, label, shares=SHARES, seed=0)
+    else:
+        split = assign_splits(group, label, shares=SHARES, seed=0)
+        assert set(split.tolist()) == splits
+        assert not any(len(set(split[group == each].tolist())) > 1 for each in group)
+
+
 def test_labels_are_spread_as_the_shares_say() -> None:
     generator = np.random.default_rng(0)
     label = generator.choice(7, 2000, p=[0.4, 0.2, 0.15, 0.1, 0.05, 0.05, 0.05])

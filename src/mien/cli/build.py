@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mien.cli.console import err, out, progress_bar
+from mien.cli.console import err, interrupted_by_sigterm, out, progress_bar, refuse_ignored
 from mien.errors import InputError
 from mien.faces.detect import DETECTORS
 from mien.files import printable
@@ -22,6 +22,7 @@ UNREADABLE_SHOWN = 20
 
 
 def build(
+    context: typer.Context,
     sources: Annotated[
         list[Path],
         typer.Argument(
@@ -49,8 +50,8 @@ def build(
     Example: mien data build photos/ clip.mp4 people.csv --out faces/
 
     What was dropped is counted with the reason and shown in contact-sheet.jpg.  Killed at any moment, the same command
-    goes on; a file that the set has is read again only where it changed, not for another --every.  The folder holds
-    pictures of people: keep it where only those may look who must.
+    goes on; a file that the set has is read again only where it changed or could not be opened, not for another
+    --every.  The folder holds pictures of people: keep it where only those may look who must.
     Exit code 0: all files read; 1: some could not be read, the rest is done; 2: nothing could be done.
     """
     from mien.data.build import BuildSettings, parse_thresholds
@@ -61,6 +62,8 @@ def build(
     from mien.data.set_datasheet import write_set_datasheet
     from mien.faces.detect import make_detector
 
+    if on_change:
+        refuse_ignored(context, ("every",), "--on-change takes a face whenever it changes")
     if not 0 < every < 1e6:
         raise InputError(f"--every is {every:g} seconds; expected more than 0")
     make_detector(detector, min_face_px=min_face)  # what is wrong with it is told now
@@ -73,7 +76,8 @@ def build(
         raise InputError("\n".join(["no file to read:", *problems[:UNREADABLE_SHOWN]]))
     with progress_bar("finding faces", unit="files", total=len(files)) as advance:
         try:
-            built = build_set(files, out_dir, settings=settings, jobs=jobs, on_progress=advance)
+            with interrupted_by_sigterm():
+                built = build_set(files, out_dir, settings=settings, jobs=jobs, on_progress=advance)
         except KeyboardInterrupt:
             err.print("stopped; the same command goes on")
             raise typer.Exit(130) from None

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-__all__ = ["err", "interrupted_by_sigterm", "out", "progress_bar"]
+from mien.errors import InputError
+
+__all__ = ["err", "interrupted_by_sigterm", "out", "progress_bar", "refuse_ignored"]
 
 err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 # Where no terminal tells its width, tables are as wide as they need to be.
@@ -34,6 +37,14 @@ class _Rate(ProgressColumn):
         return Text(
             f"{speed:,.0f} {self._unit}/s" if speed and speed >= 10 else f"{speed:.1f} {self._unit}/s" if speed else ""
         )
+
+
+def refuse_ignored(context: typer.Context, options: tuple[str, ...], why: str) -> None:
+    """Raise InputError where one of some options was given: it would be ignored."""
+    for name in options:
+        given = context.get_parameter_source(name)
+        if given is not None and given.name == "COMMANDLINE":
+            raise InputError(f"--{name.replace('_', '-')} would be ignored: {why}; leave it out")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from mien.cli.agree import agree
 from mien.cli.build import build
-from mien.cli.console import err, out, progress_bar
+from mien.cli.console import err, out, progress_bar, refuse_ignored
 from mien.cli.label import label
 from mien.errors import InputError
 from mien.files import printable
@@ -19,7 +19,10 @@ from mien.spec import COLOURS, CropSpec
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Prepare and audit datasets.", no_args_is_help=True)
+app = typer.Typer(
+    help="Build, label, prepare and audit datasets.  Example: mien data prepare fer2013.csv --out data/fer2013",
+    no_args_is_help=True,
+)
 app.command()(agree)
 app.command()(build)
 app.command()(label)
@@ -78,13 +81,15 @@ def prepare(
 
     labelled = is_labelled_faces(source)
     if is_faceset(source):
-        _refuse(context, OF_PICTURES + OF_LABELLED_FACES, f"{source} is a set, whose faces are cut already")
+        refuse_ignored(context, OF_PICTURES + OF_LABELLED_FACES, f"{source} is a set, whose faces are cut already")
     elif os.path.exists(source):  # noqa: PTH110  pathlib's own raises where a name is too long
-        _refuse(context, OF_SETS, f"it is for a set of `mien data build`, which {source} is not")
+        refuse_ignored(context, OF_SETS, f"it is for a set of `mien data build`, which {source} is not")
         if not labelled:
-            _refuse(context, OF_LABELLED_FACES, f"it is for faces/ beside labels.csv, which {source} does not hold")
+            refuse_ignored(
+                context, OF_LABELLED_FACES, f"it is for faces/ beside labels.csv, which {source} does not hold"
+            )
         if not cuts_validation(source):
-            _refuse(context, ("seed",), f"validation is not cut from what {source} has for training")
+            refuse_ignored(context, ("seed",), f"validation is not cut from what {source} has for training")
     finder = make_detector(detector) if labelled else None
     crop = CropSpec(size_px=size, margin=margin, offset_y=offset, colour=colour)
     with progress_bar("preparing", unit="faces") as advance:
@@ -111,14 +116,6 @@ def prepare(
     out.print(f"{len(manifest):,} faces ({counts}) in {printable(out_dir)}", markup=False, soft_wrap=True)
 
 
-def _refuse(context: typer.Context, options: tuple[str, ...], why: str) -> None:
-    """Raise InputError where one of some options was given: it would be ignored."""
-    for name in options:
-        given = context.get_parameter_source(name)
-        if given is not None and given.name == "COMMANDLINE":
-            raise InputError(f"--{name.replace('_', '-')} would be ignored: {why}; leave it out")
-
-
 def _shares(text: str) -> tuple[float, float, float]:
     """Return the shares of train, val and test; InputError where the text is not three numbers."""
     try:
@@ -142,14 +139,17 @@ def forget(
     them anew.  A source that is built again brings them back.  The page of `mien data agree` is removed.
     """
     from mien.data.agreement_page import JSON_NAME, PAGE_NAME
+    from mien.data.build import mark_copies
     from mien.data.contact_sheet import CONTACT_SHEET_NAME, draw_contact_sheet
-    from mien.data.faceset import FaceSet, at_work
+    from mien.data.faceset import UNFINISHED, FaceSet, at_work
     from mien.data.set_datasheet import write_set_datasheet
 
     if (person is None) == (file is None):
         raise InputError("name either --person or --file")
     faceset = FaceSet(folder)
     with at_work(folder):
+        if UNFINISHED in faceset.settings:  # a killed build has not looked for copies, which go as well
+            mark_copies(faceset, ended=False)
         known = {getattr(row, "person" if file is None else "name") for row in faceset.files()}
         if (person if file is None else file) not in known:
             raise InputError(

@@ -10,6 +10,8 @@ import typer
 from mien.cli.console import out
 from mien.errors import InputError
 from mien.faces.detect import DETECTORS
+from mien.files import printable
+from mien.media import SOFTWARE, mark, software_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,11 +83,12 @@ def explain(
             figures["fused.png"] = draw_fused(crop, layers)
     with atomic_folder(folder) as written:
         for name, figure in figures.items():
-            figure.savefig(written / name, dpi=120)
+            figure.savefig(written / name, dpi=120, pil_kwargs={"exif": mark()})
     for old in {*folder.glob("layer-[0-9][0-9].png"), *(folder / name for name in ("fused.png", "grad-cam.png"))}:
-        if old.name not in figures:  # of another model
-            old.unlink(missing_ok=True)
-    out.print(f"{labels[column]} {shares[labels[column]]:.1%}; {len(figures)} figures in {folder}", markup=False)
+        if old.name not in figures and old.is_file() and software_of(old) == SOFTWARE:  # of another model
+            old.unlink()
+    told = f"{labels[column]} {shares[labels[column]]:.1%}; {len(figures)} figures in {printable(folder)}"
+    out.print(told, markup=False, soft_wrap=True)
 
 
 def _open_checkpoint(path: str, answer: str) -> GradCam:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.console import err, progress_bar
+from mien.cli.console import err, progress_bar, refuse_ignored
 from mien.cli.serving import DEFAULT_HOST, listen, run, tell_address
 from mien.errors import DataError, ModelError
 from mien.files import check_folder
@@ -28,6 +28,7 @@ CROPS_AT_ONCE = 256
 
 
 def label(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="A folder that `mien data build` wrote.")],
     annotators: Annotated[list[str], typer.Option("--annotator", help="Who labels; give it once for each person.")],
     host: Annotated[str, typer.Option(help="Where to listen; another one than this machine's own asks for a token.")]
@@ -54,6 +55,8 @@ def label(
     from mien.web.access import LOOPBACK_NAMES, check_token, is_loopback, make_token
     from mien.web.label import create_app
 
+    if not suggest:
+        refuse_ignored(context, ("model",), "without --suggest no model is asked")
     names = list(dict.fromkeys(check_annotator(name) for name in annotators))
     if token is not None:
         check_token(token)

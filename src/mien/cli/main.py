@@ -29,7 +29,8 @@ _EXTRAS = dict.fromkeys(
 
 app = typer.Typer(
     name="mien",
-    help="Reads facial expressions: faces in pictures to expressions, and everything around the network that says so.",
+    help="Reads facial expressions: faces in pictures to expressions, and everything around the network that says so."
+    "\n\nExample: mien recognize photo.jpg",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -12,7 +12,10 @@ from mien.cli.console import out
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List models, describe a model file, export a checkpoint, make it 8-bit.", no_args_is_help=True)
+app = typer.Typer(
+    help="List models, describe a model file, export a checkpoint, make it 8-bit.  Example: mien models list",
+    no_args_is_help=True,
+)
 
 
 @app.command("list")

@@ -1,4 +1,4 @@
-"""Rare expressions made as frequent as the others, by turned, relit and recoloured copies of their faces."""
+"""Rare expressions made as frequent as the others, by turned, mirrored, relit and recoloured copies of their faces."""
 
 from __future__ import annotations
 

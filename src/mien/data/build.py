@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import multiprocessing
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from mien.data.faceset import FaceSet, FileRow, FoundFace, at_work, stamp_of
+from mien.data.faceset import FaceSet, FileRow, FoundFace, at_work, check_place, stamp_of
 from mien.data.gathering import SourceFile, named_apart
 from mien.data.likeness import duplicates, same_picture
 from mien.data.quality import THRESHOLDS, grade, reasons
@@ -30,7 +33,7 @@ from mien.spec import CropSpec
 from mien.types import Face, ImageArray
 from mien.video import frames
 
-__all__ = ["BuildSettings", "Built", "build", "parse_thresholds", "view_crop"]
+__all__ = ["BuildSettings", "Built", "build", "mark_copies", "parse_thresholds", "view_crop"]
 
 VIEW_PX = 256
 VIEW_MARGIN = 0.35  # of the detector's box, on each side, beyond the crop's own margin
@@ -86,9 +89,10 @@ def build(
     jobs: processes; 0: as many as there are cores.  on_progress: called with how many files are done, and of how many.
     A file that cannot be read is written down with the reason, and the rest is done.  Killed at any moment, the same
     call goes on with the file after the last whole one.
-    Raises DataError where the set was built with other settings, InputError where another build is at work on it,
-    OutputError where it cannot be written.
+    Raises DataError where the set was built with other settings or the folder holds something else, InputError where
+    another build is at work on it, OutputError where it cannot be written.
     """
+    check_place(Path(folder))
     with at_work(folder):
         return _build(files, folder, settings, jobs, on_progress)
 
@@ -123,7 +127,7 @@ def _build(
         faceset.add(row, found)
         if on_progress:
             on_progress(done + number, len(files))
-    _mark_copies(faceset)
+    mark_copies(faceset)
     return _counted(faceset, new=len(wanted))
 
 
@@ -145,7 +149,7 @@ def _read_all(
         return
     # Not fork: threads of OpenCV that the parent has would be missing in the child, which then waits for them.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(settings,)) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker, initargs=(settings,)) as pool:
         items = iter(wanted)
         waiting = [pool.submit(_read, item) for item in islice(items, processes * AHEAD)]
         try:
@@ -174,6 +178,19 @@ def _start(settings: BuildSettings) -> None:
     _detector = make_detector(settings.detector, min_face_px=settings.min_face_px)
 
 
+def _start_worker(settings: BuildSettings) -> None:
+    """Make a process of its own ready, which ends where the one that started it is killed."""
+    _start(settings)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
 def _read(item: tuple[SourceFile, str]) -> tuple[FileRow, list[FoundFace]]:
     """Return a file's row and its faces; where it cannot be read to its end, what came before, and why."""
     file, stamp = item
@@ -187,11 +204,19 @@ def _read(item: tuple[SourceFile, str]) -> tuple[FileRow, list[FoundFace]]:
             del picture
     except (ImageError, VideoError) as problem:
         error = printable(str(problem)).removeprefix(f"{printable(file.path)}: ")
+        if _may_pass(problem.__cause__):
+            stamp = ""  # it is no file that is known: the next build tries again
     row = FileRow(
         file.name, file.path.absolute(), stamp, file.person, file.consent, file.source, file.licence, error, pictures,
         len(found),
     )  # fmt: skip
     return row, found
+
+
+def _may_pass(cause: BaseException | None) -> bool:
+    """Return whether a file was not read for what is not its own fault: rights, a disk that is away, memory."""
+    # FFmpeg's errors are OSErrors too, with numbers of their own.
+    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in errno.errorcode)
 
 
 def _taken(file: SourceFile) -> Iterator[tuple[ImageArray, list[FoundFace]]]:
@@ -248,11 +273,15 @@ def _found(file: SourceFile, image_rgb: ImageArray, face: Face, time_s: float | 
     return FoundFace(key, time_s, (x0, y0, x1, y1), face.score, quality, why, crop.tobytes(), view)
 
 
-def _mark_copies(faceset: FaceSet) -> None:
-    """Find near-duplicates among all faces of the set that are fit: the one that came first is kept."""
+def mark_copies(faceset: FaceSet, *, ended: bool = True) -> None:
+    """Find near-duplicates among all faces of the set that are fit: the one that came first is kept.
+
+    ended: the build has come to its end.
+    """
     keys, crops = faceset.fit()
     copies = duplicates(crops)
-    faceset.mark_copies((key, keys[of] if of >= 0 else None) for key, of in zip(keys, copies.tolist(), strict=True))
+    marked = ((key, keys[of] if of >= 0 else None) for key, of in zip(keys, copies.tolist(), strict=True))
+    faceset.mark_copies(marked, ended=ended)
 
 
 def _counted(faceset: FaceSet, *, new: int) -> Built:

@@ -193,8 +193,13 @@ def _of_folders(root: Path, annotator: str) -> Iterator[tuple[str, Answer]]:
     for folder in folders:
         where = printable(folder)
         answer = folder.name if folder.name in ANSWERS else FER2013[parse_label(folder.name, where=where)]
-        for path in find_images(folder):
+        for path in find_images(folder, on_left_out=_refuse):
             yield printable(path), Answer(annotator, path.stem, answer, None, now)
+
+
+def _refuse(name: str, why: str) -> None:
+    """Raise DataError: answers would be lost."""
+    raise DataError(f"{printable(name)}: {why}")
 
 
 def _key(name: str) -> str:

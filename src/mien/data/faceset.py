@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -21,14 +22,27 @@ import numpy as np
 from mien.data.gathering import SET_NAME, SourceFile
 from mien.data.quality import Quality
 from mien.errors import DataError, InputError, OutputError
-from mien.files import make_folder, write_text
+from mien.files import make_folder, printable, write_text
 from mien.locks import only_one
 from mien.spec import CropSpec
 from mien.types import ImageArray
 
-__all__ = ["DUPLICATE", "UNFINISHED", "FaceRow", "FaceSet", "FileRow", "FoundFace", "at_work", "is_faceset", "stamp_of"]
+__all__ = [
+    "DUPLICATE",
+    "UNFINISHED",
+    "FaceRow",
+    "FaceSet",
+    "FileRow",
+    "FoundFace",
+    "at_work",
+    "check_place",
+    "is_faceset",
+    "stamp_of",
+]
 
 VIEWS_NAME = "faces"
+VIEW = re.compile(r"[0-9a-f]{16}\.(jpg|part)")  # a picture there, or one that was being written
+IGNORED_NAME, IGNORED = ".gitignore", "*\n"
 LOCK_NAME = ".build.lock"
 FORMAT = 1
 WAIT_S = 30.0
@@ -101,6 +115,14 @@ class FaceRow:
     licence: str | None
 
 
+def check_place(folder: Path) -> None:
+    """Raise DataError where a folder holds something else than a set of faces."""
+    if not folder.is_dir() or is_faceset(folder):
+        return
+    if foreign := sorted(path.name for path in folder.iterdir() if not _is_begun(path)):
+        raise DataError(f"{folder}: no set of faces, and {printable(foreign[0])} is in it; name an empty folder")
+
+
 def at_work(folder: str | Path) -> AbstractContextManager[None]:
     """Hold a set while it is built or faces are taken out; InputError where another process does."""
     return only_one(Path(folder) / LOCK_NAME, busy=f"{folder}: another `mien data` is at work on it; wait for it")
@@ -137,7 +159,7 @@ class FaceSet:
         if not is_faceset(folder):
             make_folder(folder / VIEWS_NAME)
             # Pictures of people: no version control and no backup tool that heeds it takes them by accident.
-            write_text(folder / ".gitignore", "*\n")
+            write_text(folder / IGNORED_NAME, IGNORED)
             _make(folder / SET_NAME, wanted)
         made = cls(folder)
         if other := sorted(key for key in wanted if made.settings.get(key) != wanted[key]):
@@ -168,12 +190,13 @@ class FaceSet:
                  file.error, file.pictures, file.faces),
             )  # fmt: skip
             database.executemany(
-                f"insert or ignore into faces (number, {_COLUMNS})"  # noqa: S608
-                f" values ({', '.join('?' * (11 + len(QUALITIES)))})",
+                f"insert into faces (number, {_COLUMNS})"  # noqa: S608
+                f" values ({', '.join('?' * (11 + len(QUALITIES)))}) on conflict (key) do nothing",
                 [
                     (before.get(face.key), face.key, file.name, face.time_s, *face.box_xyxy, face.score,
                      *astuple(face.quality), face.reason, face.crop)
-                    for face in found
+                    # Those with a number first: a new one gets what is then free.
+                    for face in sorted(found, key=lambda face: face.key not in before)
                 ],
             )  # fmt: skip
         for gone in before.keys() - {face.key for face in found if face.view}:
@@ -240,12 +263,16 @@ class FaceSet:
         pixels = b"".join(crop for _, crop in rows)
         return [key for key, _ in rows], np.frombuffer(pixels, np.uint8).reshape(-1, *self.crop.shape)
 
-    def mark_copies(self, copies: Iterable[tuple[str, str | None]]) -> None:
-        """Set of which face each fit one is a copy, given as (key, key of that one or None), all or none."""
+    def mark_copies(self, copies: Iterable[tuple[str, str | None]], *, ended: bool = True) -> None:
+        """Set of which face each fit one is a copy, given as (key, key of that one or None), all or none.
+
+        ended: the build that added faces has come to its end.
+        """
         rows = [(DUPLICATE if of else "", of, key) for key, of in copies]
         with self._writing() as database:
             database.executemany("update faces set reason = ?, copy_of = ? where key = ?", rows)
-            database.execute("delete from meta where key = ?", (UNFINISHED,))
+            if ended:
+                database.execute("delete from meta where key = ?", (UNFINISHED,))
 
     def forget(self, *, name: str | None = None, person: str | None = None) -> int:
         """Take out a file, or all files of a person, with their faces and pictures; return how many faces that were.
@@ -264,7 +291,7 @@ class FaceSet:
             left = {self.view(key).name for (key,) in database.execute("select key from faces") if key not in gone}
         # The pictures first: stopped here, the same command takes out the rest, as the rows still name whose they are.
         for picture in (self.folder / VIEWS_NAME).iterdir():
-            if picture.name not in left:
+            if picture.name not in left and VIEW.fullmatch(picture.name):
                 picture.unlink(missing_ok=True)
         with self._writing() as database:
             database.execute("pragma secure_delete = on")  # what is taken out is overwritten, not only marked as free
@@ -315,6 +342,15 @@ def stamp_of(path: Path) -> str:
 def is_faceset(folder: Path) -> bool:
     """Return whether the folder holds a set of faces."""
     return os.path.isfile(folder / SET_NAME)  # noqa: PTH113 - pathlib's raises where a name is too long
+
+
+def _is_begun(path: Path) -> bool:
+    """Return whether something in a folder is what a set there begins with."""
+    if path.name == IGNORED_NAME:
+        return path.is_file() and path.read_bytes() == IGNORED.encode()
+    if path.name == VIEWS_NAME:
+        return path.is_dir() and not any(path.iterdir())
+    return path.name in (LOCK_NAME, Path(SET_NAME).with_suffix(".part").name)
 
 
 def _make(path: Path, settings: dict[str, str]) -> None:

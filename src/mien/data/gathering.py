@@ -60,11 +60,17 @@ def gather_files(sources: Iterable[Path]) -> tuple[list[SourceFile], list[str]]:
             key = os.path.realpath(item.path)
             known = files.get(key)
             if known:  # what one list leaves open another may have told
+                if item.person and known.person and item.person != known.person:
+                    problems.append(
+                        f"{item.name}: said to show {known.person} and {item.person}; a file has one person, and "
+                        f"{known.person} stays"
+                    )
+                    item = replace(item, person=known.person)
                 told = {column: getattr(item, column) or getattr(known, column) for column in KNOWN}
                 item = replace(known, **told)
             files[key] = item
         if not found:
-            raise DataError(f"{source}: neither photographs nor videos in it")
+            raise DataError(f"{source}: neither photographs nor videos in it; expected files such as .jpg, .png, .mp4")
     taken: set[str] = set()
     return [named_apart(file, taken) for file in files.values()], problems
 
@@ -74,10 +80,16 @@ def _of(source: Path) -> Iterator[SourceFile | str]:
     if source.is_dir():
         top = source.resolve().name
         made: dict[Path, bool] = {}  # whether a folder is a set or lies in one: what a build wrote is no source of it
-        for path in find_files(source, image_suffixes() | VIDEO_SUFFIXES):
+        left_out: list[str] = []
+
+        def leave_out(name: str, why: str) -> None:
+            left_out.append(f"{printable(name)}: {why}")
+
+        for path in find_files(source, image_suffixes() | VIDEO_SUFFIXES, on_left_out=leave_out):
             if _in_a_set(path.parent, source, made):
                 continue
             yield SourceFile(path, printable(Path(top) / path.relative_to(source)))
+        yield from left_out
     elif source.suffix.lower() == ".csv":
         yield from _listed(source)
     else:

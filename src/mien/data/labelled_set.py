@@ -81,7 +81,9 @@ def dataset_of_set(
         train = np.flatnonzero(split == 0)
         copied = train[copies_wanted(label[train], seed=seed)]
         made = _copies(faceset, [used[row] for row in copied], seed=seed, on_progress=on_progress)
-        notes.append(f"{len(copied):,} turned, relit and recoloured copies in train, so that its labels are as many")
+        notes.append(
+            f"{len(copied):,} turned, mirrored, relit and recoloured copies in train, so that its labels are as many"
+        )
         numbers: Counter[int] = Counter()
         for row in copied.tolist():
             numbers[row] += 1

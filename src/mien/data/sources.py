@@ -161,9 +161,14 @@ def read_folders(root: Path, spec: CropSpec, *, seed: int = 0) -> Iterator[Sampl
     and the seed, so that identical pictures stay together.
     """
     by_name, cuts_validation = folder_splits(root)
+    left_out: list[Problem] = []
+
+    def leave_out(name: str, why: str) -> None:
+        left_out.append(Problem(printable(Path(name).relative_to(root).as_posix()), why))
+
     for top in SPLITS:
         folder = _folder(root, top)
-        for path in find_images(root / folder) if folder else []:
+        for path in find_images(root / folder, on_left_out=leave_out) if folder else []:
             where = printable(path.relative_to(root).as_posix())
             try:
                 label = parse_label(path.parent.name, known=FERPLUS, where=where)
@@ -179,6 +184,7 @@ def read_folders(root: Path, spec: CropSpec, *, seed: int = 0) -> Iterator[Sampl
             if top == "train" and cuts_validation and _is_cut_off(image, seed):
                 split = "val"
             yield Sample(where, label, split, whole_picture(image, spec), row=row, usage=usage, ferplus_name=name)
+    yield from left_out
 
 
 def folder_splits(root: Path) -> tuple[bool, bool]:

@@ -46,6 +46,8 @@ def assign_splits(group: IntArray, label: IntArray, *, shares: Sequence[float], 
     wanted = np.asarray(shares, np.float64)
     if wanted.shape != (len(SPLITS),) or (wanted < 0).any() or not np.isclose(wanted.sum(), 1):
         raise DataError(f"shares are {', '.join(f'{share:g}' for share in shares)}; expected three that sum to 1")
+    # Numbers of groups that have no row here are no groups.
+    group = np.unique(group, return_inverse=True)[1]
     groups = int(group.max()) + 1 if len(group) else 0
     filled = np.flatnonzero(wanted > 0)
     if seed < 0:

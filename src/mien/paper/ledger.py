@@ -45,7 +45,7 @@ class RunRow:
     best_epoch: str
     parameters: str
     multiplications: str
-    ms_a_face: str  # one core, 32 at once, with the mirror image where it is read
+    ms_a_face: str  # one core, 32 at once, with the mirror image where it is read; empty of what Table II has not
     train_s: str
     date: str
     hardware: str

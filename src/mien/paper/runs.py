@@ -51,8 +51,8 @@ def locked(folder: Path) -> AbstractContextManager[None]:
 def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_progress: Progress | None = None) -> RunRow:
     """Train a run in a folder of its name, going on where it was interrupted; write it down and return its row.
 
-    Every run is scored on validation, one that `is_tested` on test as well.  What the page needs of it goes to the
-    ledger; its checkpoints are removed.  Errors as of `train.fit.fit`.
+    Every run is scored on validation, one that `is_tested` on test as well, and timed.  What the page needs of it goes
+    to the ledger; its checkpoints are removed.  Errors as of `train.fit.fit`.
     """
     recipe, dataset = run.recipe, read(run.recipe.data.manifests[0])
     place = folder / f"{recipe.name} {folder_mark(identity(recipe), dataset.manifest.sha256)}"
@@ -85,7 +85,8 @@ def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_progres
         study=run.study, variant=run.variant, seed=str(recipe.seed), recipe_sha256=identity(recipe),
         manifest_sha256=dataset.manifest.sha256, model_sha256=sha256, epochs=str(result.epochs),
         best_epoch=str(result.best_epoch), parameters=str(cost.parameters), multiplications=str(cost.multiplications),
-        ms_a_face=f"{ms_a_face(model):.3g}", train_s=f"{sum(line['seconds'] for line in log):.0f}",
+        ms_a_face=f"{ms_a_face(model):.3g}" if run.is_tested else "",
+        train_s=f"{sum(line['seconds'] for line in log):.0f}",
         date=datetime.datetime.now(datetime.UTC).date().isoformat(), hardware=_trained_with(device), commit=commit(),
     )  # fmt: skip
     ledger.add(row, log=log if run.is_tested else (), predicted=predicted if run.is_tested else None)

@@ -35,7 +35,7 @@ class Run:
 
     @property
     def is_tested(self) -> bool:
-        """Return whether it is scored on test as well, and what it predicted and its curves are kept."""
+        """Return whether it is scored on test as well and timed, and what it predicted and its curves are kept."""
         return self.study == NETWORKS
 
 
