@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,11 @@ def test_a_bad_picture_is_an_error_unless_somebody_takes_it(recognizer: Recogniz
     sources: list[Source] = [picture(2), b"no picture", picture(1), "missing.jpg", b""]
     with pytest.raises(ImageError, match="not a picture"):
         list(recognizer.read_many(sources))
+    kept = []
+    with suppress(ImageError):
+        for readings in recognizer.read_many(sources):
+            kept.append(len(readings))  # noqa: PERF401 - what came before the error is looked at
+    assert kept == [2], "what came before the bad one is not lost"
     taken: list[tuple[Source, ImageError]] = []
     read = list(recognizer.read_many(sources, on_error=lambda source, error: taken.append((source, error))))
     assert [len(readings) for readings in read] == [2, 0, 1, 0, 0]

@@ -154,6 +154,17 @@ def test_any_name_of_a_file_survives(tmp_path_factory: pytest.TempPathFactory, k
 
 
 @pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("name", ["x\ry.jpg", "x\ny.jpg", "x\r\ny.jpg", 'x",y.jpg'])
+def test_ends_of_lines_in_a_name_are_no_ends_of_rows(tmp_path: Path, kind: str, name: str) -> None:
+    source = name
+    path = tmp_path / os.fsdecode(b"caf\xe9") / f"readings.{kind}"
+    write(path, kind, [{**row, "source": source} for row in rows_of(2)])
+    path = path.replace(tmp_path / f"moved.{kind}")  # as pyarrow reads no name that is not UTF-8
+    assert [row["source"] for row in read_back(path)] == [source] * 2
+    assert kind != "csv" or not path.read_bytes().endswith(b"\r\n")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
 def test_names_that_are_not_utf_8_are_told_by_their_bytes(tmp_path: Path, kind: str) -> None:
     source = os.fsdecode(b"caf\xe9/caf\xc3\xa9.jpg")
     path = tmp_path / f"readings.{kind}"

@@ -23,6 +23,7 @@ from mien.sinks import Row
 from mien.types import Face, FrameReading, ImageArray
 from mien.video import frames
 from mien.video_run import VideoRun, VideoSettings
+from mien.video_writer import VideoWriter
 
 RATE, COUNT = 20, 44
 MakeRun = Callable[..., VideoRun]
@@ -98,6 +99,17 @@ def test_a_frame_is_read_every_so_often(make_run: MakeRun, recognizer: Recognize
     run = make_run(every_s=0.25)
     run.read(recognizer)
     assert [row["frame"] for row in run.rows()] == list(range(0, COUNT, 5))
+
+
+def test_slides_last_until_the_next_one(make_run: MakeRun, recognizer: Recognizer, tmp_path: Path, clip: Path) -> None:
+    first = next(frames(clip)).image_rgb
+    with VideoWriter(tmp_path / "slides.mp4") as writer:
+        for number in range(6):
+            writer.write(first, 2.0 * number)
+    run = make_run("slides", source=tmp_path / "slides.mp4")
+    run.read(recognizer)
+    (person,) = run.describe()[0].people()
+    assert person.seen_s == pytest.approx(12)
 
 
 @pytest.mark.parametrize("stops", [[1], [23, 15]])
@@ -207,7 +219,8 @@ def test_a_mark_comes_after_what_it_tells_of_is_on_the_disk(
     monkeypatch.setattr(os, "fsync", sync)
     monkeypatch.setattr(video_run, "write_text", mark)
     make_run(annotate=True).read(recognizer)
-    assert events == [(tmp_path / "run" / name).stat().st_ino for name in ("part-0.mp4", "rows.jsonl")] + ["mark"]
+    part, rows, state = ((tmp_path / "run" / name).stat().st_ino for name in ("part-0.mp4", "rows.jsonl", "run.json"))
+    assert events == [part, rows, "mark", state]
 
 
 def test_rows_after_the_last_mark_are_made_again(make_run: MakeRun, recognizer: Recognizer, tmp_path: Path) -> None:

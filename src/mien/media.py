@@ -78,7 +78,7 @@ def read_image(
             raise ImageError(f"expected an RGB array (H, W, 3) of uint8; got {source.shape} of {source.dtype}")
         return source
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _read(io.BytesIO(source), "picture", max_pixels)
+        return _read(io.BytesIO(bytes(source)), "picture", max_pixels)
     if not isinstance(source, (str, Path)):
         raise ImageError(f"expected a path, the bytes of a picture or an RGB array; got {type(source).__name__}")
     name = printable(source)

@@ -76,6 +76,7 @@ class Recognizer:
                 found = self._find(source)
             except ImageError as error:
                 if on_error is None:
+                    yield from self._read(waiting)  # what came before it is not lost
                     raise
                 on_error(source, error)
                 found = [], np.zeros((0, *self.classifier.spec.crop.shape), np.uint8)

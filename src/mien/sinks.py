@@ -72,12 +72,24 @@ class JsonLinesSink:
             self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
+class _Lines:
+    """A text file that lines of CSV are written to; `csv` quotes texts with a character of its own line's end alone."""
+
+    def __init__(self, file: IO[str]) -> None:
+        """Write to an open text file."""
+        self._file = file
+
+    def write(self, line: str) -> None:
+        """Write a line, which ends as on this side of the network."""
+        self._file.write(line.removesuffix("\r\n") + "\n")
+
+
 class CsvSink:
     """A header and one line a face."""
 
     def __init__(self, file: IO[str], labels: Sequence[str]) -> None:
         """Write to an open text file, the header with the first rows, be they none."""
-        self._writer = csv.DictWriter(file, _columns(labels), lineterminator="\n")
+        self._writer = csv.DictWriter(_Lines(file), _columns(labels))
         self._begun = False
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -93,12 +105,12 @@ class ParquetSink:
 
     GROUP = 10_000  # rows that are collected before they are written: each write is a row group with its own statistics
 
-    def __init__(self, path: Path, labels: Sequence[str]) -> None:
-        """Open the file; `close` completes it."""
+    def __init__(self, file: IO[bytes], labels: Sequence[str]) -> None:
+        """Write to an open file; `close` completes it."""
         kinds = {"source": pa.string(), "frame": pa.int64(), "face": pa.int64(), "track": pa.int64()}
         kinds |= {"expression": pa.string(), "mixture": pa.string()}
         self._schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in _columns(labels)])
-        self._writer = pq.ParquetWriter(path, self._schema)
+        self._writer = pq.ParquetWriter(file, self._schema)
         self._waiting: list[Row] = []
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -133,7 +145,12 @@ def open_sink(target: Path | IO[str], kind: str, labels: Sequence[str]) -> Itera
     Raises InputError for another format or Parquet to an open file, OutputError where it cannot be written.
     """
     if kind == "parquet" and isinstance(target, Path):
-        with atomic_path(target) as temporary, closing(ParquetSink(temporary, labels)) as sink:
+        # Opened here, as pyarrow takes no name that is not UTF-8.
+        with (
+            atomic_path(target) as temporary,
+            temporary.open("wb") as binary,
+            closing(ParquetSink(binary, labels)) as sink,
+        ):
             yield sink
     elif kind in _TEXT_SINKS and isinstance(target, Path):
         with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

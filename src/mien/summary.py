@@ -13,11 +13,22 @@ import numpy as np
 
 from mien.errors import VideoError
 from mien.files import make_folder
-from mien.media import write_image
+from mien.media import SOFTWARE, software_of, write_image
 from mien.types import ImageArray
 from mien.video import frame_at
 
-__all__ = ["COLUMNS", "Moment", "Person", "Summary", "as_json", "clock", "longest_gap_s", "table", "write_thumbnails"]
+__all__ = [
+    "COLUMNS",
+    "Moment",
+    "Person",
+    "Summary",
+    "as_json",
+    "clock",
+    "longest_gap_s",
+    "remove_thumbnails",
+    "table",
+    "write_thumbnails",
+]
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +200,16 @@ def clock(time_s: float, *, digits: int = 1) -> str:
     hours, minutes = divmod(minutes, 60)
     tail = f"{seconds / 10**digits:0{3 + digits if digits else 2}.{digits}f}"
     return f"{hours}:{minutes:02d}:{tail}" if hours else f"{minutes}:{tail}"
+
+
+def remove_thumbnails(folder: str | Path) -> None:
+    """Remove the thumbnails that mien wrote into a folder, and the folder where nothing else is in it."""
+    folder = Path(folder)
+    for path in folder.glob("person-*.jpg"):
+        if software_of(path) == SOFTWARE:
+            path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def write_thumbnails(video: str | Path, people: Sequence[Person], folder: str | Path) -> list[Path]:

@@ -22,7 +22,7 @@ from mien.errors import InputError, VideoError
 from mien.files import make_folder, printable, write_text
 from mien.recognize import Recognizer
 from mien.sinks import JsonLinesSink, Row, to_row
-from mien.summary import Summary
+from mien.summary import Summary, longest_gap_s
 from mien.temporal import SMOOTH_S, VideoReader
 from mien.timeline import Timeline
 from mien.types import FrameReading
@@ -134,7 +134,12 @@ class VideoRun:
 
     def describe(self) -> tuple[Summary, Timeline]:
         """Return the summary and the timeline of what has been read."""
-        summary, timeline = Summary(every_s=self._settings.every_s), Timeline(every_s=self._settings.every_s)
+        every_s, progress = self._settings.every_s, self.progress
+        # Of slides and time-lapse, whose frames lie further apart than a person is held to stay without one.
+        spacing_s = progress.time_s / (progress.frames - 1) if progress.frames > 1 else 0.0
+        if 2 * spacing_s > longest_gap_s(every_s):
+            every_s = spacing_s
+        summary, timeline = Summary(every_s=every_s), Timeline(every_s=every_s)
         for row in self.rows():
             summary.add(row)
             timeline.add(row)

@@ -100,7 +100,7 @@ class VideoWriter:
         name, options = next(encoder for encoder in ENCODERS if encoder[0] in av.codecs_available)
         # Edit lists, which say when a part begins, count in the clock of the whole file.
         self._container = av.open(
-            os.fspath(self._path), "w", format="mp4", container_options={"movie_timescale": str(CLOCK)}
+            _local(self._path), "w", format="mp4", container_options={"movie_timescale": str(CLOCK)}
         )
         self._container.metadata["comment"] = SOFTWARE
         stream = self._container.add_stream(name, rate=NOMINAL_RATE, options=dict(options))
@@ -138,6 +138,11 @@ class VideoWriter:
                 container.mux(self._waiting)
 
 
+def _local(path: Path) -> str:
+    """Return a path as FFmpeg takes it for one: of another one with a colon the beginning would be a protocol."""
+    return os.path.abspath(path)  # noqa: PTH100 - pathlib's leaves .. in it
+
+
 def join(parts: Sequence[Path], source: str | Path | None, target: str | Path) -> None:
     """Write parts to one MP4 file, without encoding them anew, with the sound of a video.
 
@@ -163,11 +168,11 @@ def _remux(parts: Sequence[Path], source: str | Path | None, target: Path) -> No
     """Write the packets of the parts and of the sound, in order of time."""
     options = {"movflags": "+faststart", "movie_timescale": str(CLOCK)}
     with ExitStack() as stack:
-        output = stack.enter_context(av.open(os.fspath(target), "w", format="mp4", container_options=options))
+        output = stack.enter_context(av.open(_local(target), "w", format="mp4", container_options=options))
         output.metadata["comment"] = SOFTWARE
-        first = stack.enter_context(av.open(os.fspath(parts[0]))).streams.video[0]
+        first = stack.enter_context(av.open(_local(parts[0]))).streams.video[0]
         stream = output.add_stream_from_template(first, opaque=True)
-        with av.open(os.fspath(parts[-1])) as last:
+        with av.open(_local(parts[-1])) as last:
             end_s = _end_s(last.streams.video[0])
         packets: list[Iterator[Picture | Sound]] = [_pictures(parts, stream)]
         if source is not None:
@@ -180,7 +185,7 @@ def _pictures(parts: Sequence[Path], stream: av.VideoStream) -> Iterator[Picture
     """Yield the packets of the parts for a stream."""
     expected = None
     for part in parts:
-        with av.open(os.fspath(part)) as container:
+        with av.open(_local(part)) as container:
             video = container.streams.video[0]
             extradata = video.codec_context.extradata
             expected = extradata if expected is None else expected

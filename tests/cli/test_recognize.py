@@ -22,6 +22,7 @@ from PIL import Image
 import mien
 from mien.cli.main import main
 from mien.errors import ImageError
+from mien.faces.detect import DlibDetector
 from mien.labels import FER2013
 from mien.media import read_image, write_image
 from mien.recognize import Recognizer
@@ -267,6 +268,29 @@ def test_a_picture_too_wide_for_its_format_costs_its_copy_alone(run: Run, quick:
     assert files(Path()) == ["copies/b.png"]
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "x" * 252 + ".bw"])
+def test_a_name_too_long_for_a_copy_costs_its_copy_alone(run: Run, quick: list[str], tmp_path: Path, name: str) -> None:
+    (tmp_path / "album").mkdir()
+    Image.fromarray(picture(0)).save(tmp_path / "album" / name, format="PNG")
+    write_image(tmp_path / "album" / "b.png", picture(1))
+    sources = tmp_path / "album" / name, tmp_path / "album" / "b.png"
+    told = run("recognize", *sources, "--annotate", "copies", "--format", "jsonl", *quick)
+    assert (told.code, len(told.rows)) == (1, 2)
+    assert "cannot write there: File name too long" in told.err
+    assert files(Path()) == ["copies/b.png"]
+
+
+def test_links_in_a_circle_take_no_reading_and_no_run(run: Run, quick: list[str], tmp_path: Path) -> None:
+    source = album(tmp_path / "album", "a.png") / "a.png"
+    Path("loop.csv").symlink_to("loop.csv")
+    one_line(run("recognize", source, "--out", "loop.csv", *quick), "its links lead in a circle")
+    Path("copies").mkdir()
+    Path("copies/a.png").symlink_to("a.png")
+    told = run("recognize", source, "--annotate", "copies", "--format", "jsonl", *quick)
+    assert (told.code, len(told.rows)) == (1, 1)
+    assert "not written: copies/a.png: cannot write there: its links lead in a circle" in told.err
+
+
 def test_a_picture_without_a_suffix_is_no_video(run: Run, quick: list[str], tmp_path: Path) -> None:
     for kind in ("gif", "ico", "png"):
         Image.fromarray(picture(0)).save(tmp_path / "avatar", format=kind)
@@ -324,16 +348,23 @@ def test_copies_in_which_nothing_could_be_blurred_are_counted(run: Run, quick: l
 
 
 @pytest.mark.parametrize(
-    ("side", "smallest", "warned"), [(1100, [], 1), (900, [], 0), (1100, ["90"], 1), (1100, ["40"], 0)]
-)
+    ("size", "smallest", "below"),
+    [
+        ((1100, 1100), [], 44), ((900, 900), [], 0), ((300, 300), ["90"], 90), ((1100, 1100), ["40"], 0),
+        ((40_000, 500), ["40"], 57),  # as much as is looked through
+    ],
+)  # fmt: skip
 def test_small_faces_that_may_have_been_left_in_the_clear_are_warned_of(
-    run: Run, quick: list[str], tmp_path: Path, side: int, smallest: list[str], warned: int
-) -> None:
-    Image.new("RGB", (side, side)).save(tmp_path / "a.png")
+    run: Run, quick: list[str], tmp_path: Path, size: tuple[int, int], smallest: list[str], below: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(DlibDetector, "_run", lambda *_: [])
+    Image.new("RGB", size).save(tmp_path / "a.png")
     options = ["--min-face", *smallest] if smallest else []
     told = run("recognize", tmp_path / "a.png", "--annotate", "copies", "--blur-faces", *options, *quick[:2])
-    said = "in 1 large picture small faces were not looked for, so not blurred; --min-face 40 looks for them"
-    assert told.err.count(said) == warned
+    said = f"in 1 picture faces of less than about {below} pixels were not looked for, so not blurred"
+    assert told.err.count(said) == bool(below)
+    assert ("; --min-face 40 looks for smaller ones" in told.err) == (bool(below) and smallest != ["40"])
 
 
 def test_a_picture_that_changes_while_it_is_read_is_listed(

@@ -23,9 +23,10 @@ import pytest
 import mien
 from mien.cli import cameras
 from mien.cli.videos import work_folder
-from mien.errors import InputError
+from mien.errors import InputError, OutputError
 from mien.labels import FER2013
 from mien.media import read_image, write_image
+from mien.recognize import Recognizer
 from mien.types import ImageArray
 from mien.video import Frame, frames
 from mien.video_run import VideoRun
@@ -179,6 +180,9 @@ def test_a_report_is_a_timeline_a_summary_and_where_asked_for_faces(
     assert read_image("report/clip-timeline.png").shape[0] > 50
     run_mien("recognize", clip, "--format", "jsonl", "--report", "report", "--thumbnails", *quick)
     assert any(name.startswith("report/clip-faces/") for name in left())
+    Path("report/clip-faces/person-1-own.jpg").write_bytes(b"somebody's own")
+    run_mien("recognize", clip, "--format", "jsonl", "--report", "report", *quick)
+    assert [name for name in left() if "faces" in name] == ["report/clip-faces", "report/clip-faces/person-1-own.jpg"]
 
 
 def test_an_annotated_copy_has_all_frames_with_something_drawn_in(run_mien: Run, quick: list[str], clip: Path) -> None:
@@ -372,6 +376,74 @@ def test_a_copy_that_cannot_be_written_costs_no_rows(
     assert Path("rows.jsonl").read_text(encoding="utf-8") == rows
     reports = [f"report/{name}" for name in ("a-summary.json", "a-timeline.png", "b-summary.json", "b-timeline.png")]
     assert left() == ["copies", "copies/a.mp4", "copies/b.mp4", "report", *reports, "rows.jsonl"]
+
+
+def test_rows_that_cannot_be_written_at_the_end_can_be_gone_on_with(
+    run_mien: Run, quick: list[str], tmp_path: Path, small: ImageArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", small, count=5)
+    read = VideoRun.read
+
+    def in_the_way(run: VideoRun, *arguments: Any, **named: Any) -> None:
+        read(run, *arguments, **named)
+        Path("rows.jsonl").mkdir()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VideoRun, "read", in_the_way)
+        one_line(run_mien("recognize", clip, "--out", "rows.jsonl", *quick), "rows.jsonl: cannot write there")
+    Path("rows.jsonl").rmdir()
+    assert Path(".rows.jsonl-run/0").is_dir()
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(Recognizer, "read_many", never)
+    assert run_mien("recognize", clip, "--out", "rows.jsonl", "--resume", *quick)[0] == 0
+    assert len(parsed(Path("rows.jsonl").read_text())) == 5
+    assert left() == ["rows.jsonl"]
+
+
+def test_a_pipe_is_written_to_and_a_colon_is_part_of_a_name(
+    run_mien: Run, quick: list[str], tmp_path: Path, small: ImageArray
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", small, count=5)
+    reader, writer = os.pipe()
+    try:
+        command = ("recognize", clip, "--format", "jsonl", "--out", f"/dev/fd/{writer}", "--annotate", "12:30", *quick)
+        code, _, err = run_mien(*command)
+        assert code == 0, err
+    finally:
+        os.close(writer)
+    with os.fdopen(reader) as file:
+        assert len(file.read().splitlines()) == 5
+    assert left() == ["12:30", "12:30/clip.mp4"]
+    assert run_mien("recognize", clip, "--out", "take:2.csv", "--annotate", "copies", *quick)[0] == 0
+    assert len(list(frames("copies/clip.mp4"))) == 5
+
+
+def test_a_recording_that_cannot_be_written_costs_no_rows(
+    run_mien: Run, quick: list[str], small: ImageArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def three(*_: object, **__: object) -> Generator[Frame]:
+        yield from (Frame(number / 10, small, number) for number in range(3))
+
+    written: list[float] = []
+
+    def full(_: VideoWriter, __: ImageArray, time_s: float) -> None:
+        written.append(time_s)
+        if time_s > 0:
+            raise OutputError("copies: No space left on device")
+
+    monkeypatch.setattr(cameras, "_frames", three)
+    monkeypatch.setattr(VideoWriter, "write", full)
+    command = ("recognize", "rtsp://host/live", "--out", "rows.jsonl", "--annotate", "copies", "--blur-faces", *quick)
+    code, _, err = run_mien(*command)
+    assert code == 1
+    assert "not written: copies: No space left on device" in err
+    assert "in videos a face is not blurred in the frames in which it was not found" in err
+    assert len(written) == 2
+    assert parsed(Path("rows.jsonl").read_text())[-1]["frame"] == 2, "which came after the copy had failed"
+    assert [name for name in left() if name.startswith("copies/")] == []
 
 
 def test_a_run_that_fails_before_anything_is_kept_leaves_nothing_behind(

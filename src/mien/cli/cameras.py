@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator
-from contextlib import ExitStack, closing
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from rich.text import Text
 
 from mien.cli.console import interrupted_by_sigterm, out
 from mien.cli.rows import Write
 from mien.draw import annotate
-from mien.errors import VideoError
+from mien.errors import OutputError, VideoError
 from mien.files import atomic_path
 from mien.live import name_of, newest_frames
 from mien.recognize import Recognizer
 from mien.sinks import Row, to_row
 from mien.summary import Person, Summary, clock
 from mien.temporal import LiveReader
+from mien.types import ImageArray
 from mien.video import Frame
 from mien.video_writer import VideoWriter
 
@@ -38,6 +41,7 @@ class CameraRead:
     faces: int = 0
     seconds: float = 0.0
     broke_off: VideoError | None = None
+    unwritten: str = ""  # why the copy could not be written, or not to its end
 
 
 def read_camera(
@@ -60,7 +64,7 @@ def read_camera(
     told, summary, lines = CameraRead(), Summary(every_s=every_s), _Lines()
     reader = LiveReader(recognizer, smooth_s=smooth_s)
     with ExitStack() as stack:
-        writer: VideoWriter | None = None
+        recording = None if copy is None else stack.enter_context(_Recording(copy))
         stack.enter_context(interrupted_by_sigterm())
         try:
             for frame in stack.enter_context(closing(_frames(source, every_s=every_s, for_s=for_s))):
@@ -74,18 +78,58 @@ def read_camera(
                     summary.add(row)
                     if tell:
                         lines.show(row)
-                if copy is not None:
+                if recording is not None and not recording.failed:
                     drawn = annotate(frame.image_rgb, reading.readings, blur_faces=blur_faces)
-                    if writer is None:  # not before, as without a frame an earlier copy stays
-                        writer = stack.enter_context(VideoWriter(stack.enter_context(atomic_path(copy))))
-                    writer.write(drawn, frame.time_s)
+                    recording.write(drawn, frame.time_s)
         except VideoError as error:
             if not told.frames:
                 raise
             told.broke_off = error
         except KeyboardInterrupt:
             pass  # it is how one ends this
+    if recording is not None:
+        told.unwritten = recording.failed
     return told, summary.people()
+
+
+class _Recording:
+    """An annotated copy that may fail, at its end too: the rows are worth more than what is made of them."""
+
+    def __init__(self, path: Path) -> None:
+        """Open nothing yet, as without a frame an earlier copy stays."""
+        self._path = path
+        self._stack = ExitStack()
+        self._writer: VideoWriter | None = None
+        self.failed = ""  # why it could not be written
+
+    def __enter__(self) -> Self:
+        """Return the copy."""
+        return self
+
+    def write(self, image_rgb: ImageArray, time_s: float) -> None:
+        """Add a frame."""
+        with self._told():
+            if self._writer is None:
+                place = self._stack.enter_context(atomic_path(self._path))
+                self._writer = self._stack.enter_context(VideoWriter(place))
+            self._writer.write(image_rgb, time_s)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Bring the copy to its end."""
+        with self._told():
+            self._stack.__exit__(kind, error, trace)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Note an error and drop the copy."""
+        try:
+            yield
+        except OutputError as error:
+            self.failed = self.failed or str(error)
+            with suppress(OutputError):
+                self._stack.__exit__(OutputError, error, error.__traceback__)
 
 
 def _frames(source: str, *, every_s: float, for_s: float) -> Generator[Frame]:

@@ -22,6 +22,7 @@ err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 out = Console(highlight=False, emoji=False, width=None if sys.stdout and sys.stdout.isatty() else 240)
 
 Advance = Callable[..., None]
+ENDING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
 class _Rate(ProgressColumn):
@@ -49,16 +50,17 @@ def refuse_ignored(context: typer.Context, options: tuple[str, ...], why: str) -
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """Have SIGTERM end the block as Ctrl-C does: by a KeyboardInterrupt."""
+    """Have SIGTERM, and a terminal that is closed (SIGHUP), end the block as Ctrl-C does: by a KeyboardInterrupt."""
 
     def interrupt(_signal: int, _frame: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in ENDING}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def recording_of(name: str, folder: Path) -> Path:
 
 def _free_for_copy(path: Path) -> bool:
     """Return whether an annotated copy may be written to a path: what is there, if anything, mien wrote."""
-    return not path.is_file() or _is_ours(path)
+    return not os.path.isfile(path) or _is_ours(path)  # noqa: PTH113 - pathlib's raises where a name is too long
 
 
 def report_files(place: Path) -> tuple[Path, Path, Path]:
@@ -133,7 +133,8 @@ def report_files(place: Path) -> tuple[Path, Path, Path]:
 def _free_for_report(place: Path) -> bool:
     """Return whether the report of a place may be written: where it was before, there is the timeline of mien's."""
     timeline, *others = report_files(place)
-    return _is_ours(timeline) if timeline.exists() else not any(path.exists() for path in others)
+    exists = os.path.exists  # pathlib's raises where a name is too long
+    return _is_ours(timeline) if exists(timeline) else not any(map(exists, others))
 
 
 def _suffix_of_copy(path: Path) -> str:
@@ -159,7 +160,7 @@ def _places(names: list[Found], folder: Path, *, is_free: Callable[[Path], bool]
 
 def _key(path: Path) -> str:
     """Return what two names of one file may share, as a file system may tell no cases apart."""
-    return str(path.resolve()).casefold()
+    return os.path.realpath(path).casefold()  # pathlib's raises where links lead in a circle
 
 
 def _is_ours(path: Path) -> bool:

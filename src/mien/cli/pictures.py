@@ -10,14 +10,15 @@ from mien.cli.console import progress_bar
 from mien.cli.rows import Write
 from mien.draw import annotate
 from mien.errors import ImageError, OutputError
+from mien.faces.detect import smallest_face_px
 from mien.media import read_image, write_image
 from mien.recognize import Recognizer, Source
 from mien.sinks import to_row
 
-__all__ = ["PicturesRead", "read_pictures"]
+__all__ = ["SMALL_FACE_PX", "PicturesRead", "read_pictures"]
 
 
-LARGE_PIXELS = 1_000_000  # above it the smallest face that the detector sees grows
+SMALL_FACE_PX = 40  # what dlib's detector finds in pictures of up to a megapixel
 
 
 @dataclass(slots=True)
@@ -27,7 +28,9 @@ class PicturesRead:
     pictures: int = 0  # that could be read
     faces: int = 0
     empty: int = 0  # pictures without a face
-    large: int = 0  # of which copies were drawn
+    unlooked_px: list[float] = field(
+        default_factory=list
+    )  # of copies for which small faces were not looked for: how small
     bad: dict[Source, ImageError] = field(default_factory=dict)
     unwritten: list[str] = field(default_factory=list)  # why some copies could not be written
 
@@ -47,7 +50,9 @@ def read_pictures(
             if path in copies and path not in told.bad:
                 try:
                     image_rgb = read_image(path)
-                    told.large += image_rgb.shape[0] * image_rgb.shape[1] > LARGE_PIXELS
+                    smallest_px = smallest_face_px(recognizer.detector, *image_rgb.shape[:2])
+                    if smallest_px > SMALL_FACE_PX:
+                        told.unlooked_px.append(smallest_px)
                     write_image(copies[path], annotate(image_rgb, readings, blur_faces=blur_faces))
                 except ImageError as error:  # it has changed since it was read
                     told.bad[path] = error

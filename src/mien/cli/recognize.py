@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +15,12 @@ from rich.text import Text
 from mien.cli.cameras import read_camera
 from mien.cli.console import err, interrupted_by_sigterm
 from mien.cli.inputs import copies_of, gather, recording_of, reports_of
-from mien.cli.pictures import PicturesRead, read_pictures
+from mien.cli.pictures import SMALL_FACE_PX, PicturesRead, read_pictures
 from mien.cli.rows import Format, choose, rows_to
-from mien.cli.videos import VideosRead, Wanted, print_people, read_videos, work_folder
+from mien.cli.videos import VideosRead, Wanted, print_people, read_videos, remove_runs, work_folder
 from mien.errors import ImageError, InputError
 from mien.faces.detect import DETECTORS
-from mien.files import make_folder, printable, sha256_of
+from mien.files import is_device, make_folder, printable, sha256_of
 from mien.live import is_live, name_of
 from mien.recognize import Recognizer
 from mien.temporal import SMOOTH_S, check_smooth
@@ -27,7 +29,7 @@ from mien.weights import catalogue
 
 __all__ = ["recognize"]
 
-SMALL_FACE_PX = 40  # what dlib's detector finds in pictures of up to a megapixel
+UNBLURRED = "in videos a face is not blurred in the frames in which it was not found: look at them"
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -53,7 +55,7 @@ class _Options:
     settings: VideoSettings
     resume: bool
     for_s: float
-    misses_small: bool  # in large pictures, as dlib's detector does where no small face is asked for
+    asks_small: bool  # for faces as small as SMALL_FACE_PX
 
 
 def recognize(
@@ -118,7 +120,7 @@ def recognize(
     settings = VideoSettings(every, smooth, annotate is not None, blur_faces)
     options = _Options(
         kind, target, annotate, report, thumbnails, settings, resume, float("inf") if for_s is None else for_s,
-        detector == "dlib" and (min_face is None or min_face > SMALL_FACE_PX),
+        min_face is not None and min_face <= SMALL_FACE_PX,
     )  # fmt: skip
     recognizer = Recognizer.load(model, answer=answer, detector=detector, min_face_px=min_face)
     if "" in paths:
@@ -144,12 +146,16 @@ def _read_files(recognizer: Recognizer, paths: list[Path], options: _Options, mo
     outputs = [folder for folder in (options.annotate, options.report) if folder is not None]
     inputs = gather(paths, leave_out=outputs)
     if not inputs.videos:
-        given = ("--report", options.report), ("--every", options.settings.every_s), ("--resume", options.resume)
+        given = (
+            ("--report", options.report), ("--every", options.settings.every_s), ("--resume", options.resume),
+            ("--smooth", options.settings.smooth_s != SMOOTH_S),
+        )  # fmt: skip
         for name, value in given:
             if value:
                 raise InputError(f"{name} is of videos, and there is none; leave it out")
     read = {path.resolve() for path, _ in (*inputs.pictures, *inputs.videos)}
-    if options.target is not None and options.target.resolve() in read:
+    # os.path, as pathlib's raises where links lead in a circle.
+    if options.target is not None and Path(os.path.realpath(options.target)) in read:
         raise InputError(f"{printable(options.target)}: it is read, so the readings cannot go there; name another file")
     if options.annotate is not None:
         for path, _ in inputs.pictures:
@@ -157,7 +163,9 @@ def _read_files(recognizer: Recognizer, paths: list[Path], options: _Options, mo
                 raise InputError(f"{printable(path)}: can be read but once; save it to a file, or leave --annotate out")
     copies = copies_of(inputs, options.annotate) if options.annotate else {}
     reports = reports_of(inputs, options.report) if options.report else {}
-    kept_by = options.target or options.annotate or options.report
+    # A pipe keeps nothing, so that there is nothing to go on with.
+    target = None if options.target is None or is_device(options.target) else options.target
+    kept_by = target or options.annotate or options.report
     wanted = Wanted(
         options.settings, copies, reports,
         thumbnails=options.thumbnails, tables=options.kind is Format.TABLE, model=model, resume=options.resume,
@@ -165,19 +173,24 @@ def _read_files(recognizer: Recognizer, paths: list[Path], options: _Options, mo
     )  # fmt: skip
     pictures, films = PicturesRead(), VideosRead()
     labels = recognizer.classifier.spec.labels
-    with interrupted_by_sigterm(), rows_to(options.kind, options.target, labels) as write:
-        if inputs.pictures:
-            files = [path for path, _ in inputs.pictures]
-            pictures = read_pictures(recognizer, files, write, copies=copies, blur_faces=options.settings.blur_faces)
-        if inputs.videos:
-            with work_folder(kept_by, is_folder=options.target is None) as work:
+    with interrupted_by_sigterm(), ExitStack() as stack:
+        work = stack.enter_context(work_folder(kept_by, is_folder=target is None)) if inputs.videos else None
+        with rows_to(options.kind, options.target, labels) as write:
+            if inputs.pictures:
+                files = [path for path, _ in inputs.pictures]
+                pictures = read_pictures(
+                    recognizer, files, write, copies=copies, blur_faces=options.settings.blur_faces
+                )
+            if work is not None:
                 films = read_videos(recognizer, [path for path, _ in inputs.videos], write, wanted, work=work)
-        bad: list[InputError] = [*pictures.bad.values(), *films.bad]
-        if len(bad) == len(inputs.pictures) + len(inputs.videos):
-            raise _nothing_read(bad)
+            bad: list[InputError] = [*pictures.bad.values(), *films.bad]
+            if len(bad) == len(inputs.pictures) + len(inputs.videos):
+                raise _nothing_read(bad)
+        if work is not None and not films.unwritten:
+            remove_runs(work)  # now that the rows are where they belong
     err.print(Text(_summary(pictures, films, len(bad), inputs.left_out, options)))
     if options.settings.blur_faces:
-        _warn_of_unblurred(pictures, films, misses_small=options.misses_small)
+        _warn_of_unblurred(pictures, films, asks_small=options.asks_small)
     for why in [*bad, *films.cut_short]:
         err.print(Text(f"not read{'' if why in bad else ' to its end'}: {why}"))
     for why in inputs.closed:
@@ -204,9 +217,13 @@ def _read_camera(recognizer: Recognizer, source: str, options: _Options) -> bool
     if options.kind is Format.TABLE:
         print_people(name_of(source), people)
     err.print(Text(f"{told.seconds:.1f} s; {told.frames} of {told.given} frames read; {_count(told.faces, 'reading')}"))
+    if options.settings.blur_faces:
+        err.print(UNBLURRED)
     if told.broke_off is not None:
         err.print(Text(f"not read to its end: {told.broke_off}"))
-    return told.broke_off is not None
+    if told.unwritten:
+        err.print(Text(f"not written: {told.unwritten}"))
+    return told.broke_off is not None or bool(told.unwritten)
 
 
 def _summary(pictures: PicturesRead, read: VideosRead, bad: int, left_out: int, options: _Options) -> str:
@@ -229,18 +246,17 @@ def _summary(pictures: PicturesRead, read: VideosRead, bad: int, left_out: int, 
     return "; ".join(told)
 
 
-def _warn_of_unblurred(pictures: PicturesRead, read: VideosRead, *, misses_small: bool) -> None:
+def _warn_of_unblurred(pictures: PicturesRead, read: VideosRead, *, asks_small: bool) -> None:
     """Say where faces may have been missed."""
     if pictures.empty:
         copies = _count(pictures.empty, "copy", "copies")
         err.print(f"nothing was blurred in {copies} in which no face was found: look at them")
-    if pictures.large and misses_small:
-        where = _count(pictures.large, "large picture")
-        err.print(
-            f"in {where} small faces were not looked for, so not blurred; --min-face {SMALL_FACE_PX} looks for them"
-        )
+    if pictures.unlooked_px:
+        where, size = _count(len(pictures.unlooked_px), "picture"), f"{max(pictures.unlooked_px):.0f} pixels"
+        advice = "" if asks_small else f"; --min-face {SMALL_FACE_PX} looks for smaller ones"
+        err.print(f"in {where} faces of less than about {size} were not looked for, so not blurred{advice}")
     if read.videos:
-        err.print("in videos a face is not blurred in the frames in which it was not found: look at them")
+        err.print(UNBLURRED)
 
 
 def _count(number: int, what: str, several: str = "") -> str:

@@ -23,12 +23,12 @@ from mien.locks import only_one
 from mien.media import write_image
 from mien.recognize import Recognizer
 from mien.sinks import Row
-from mien.summary import COLUMNS, Person, as_json, table, write_thumbnails
+from mien.summary import COLUMNS, Person, as_json, remove_thumbnails, table, write_thumbnails
 from mien.types import FrameReading
 from mien.video import duration_of
 from mien.video_run import VideoRun, VideoSettings, is_marked
 
-__all__ = ["VideosRead", "Wanted", "print_people", "read_videos", "work_folder"]
+__all__ = ["VideosRead", "Wanted", "print_people", "read_videos", "remove_runs", "work_folder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def read_videos(
     """Read videos into rows and what else is wanted; return what came of them.  A bad one is noted, the rest is done.
 
     work: a folder in which each video has one, from which a later call goes on where this one is stopped, or writes
-    what this one could not; they are removed where nothing is left to do.
+    what this one could not.
     """
     told = VideosRead()
     for number, path in enumerate(paths):
@@ -83,10 +83,13 @@ def read_videos(
                 write_output(run, path, wanted)
             except (OutputError, VideoError) as error:  # rows that took hours are worth more than what is made of them
                 told.unwritten.append(str(error))
-    if not told.unwritten:
-        for folder in _runs(work):
-            shutil.rmtree(folder, ignore_errors=True)
     return told
+
+
+def remove_runs(work: Path) -> None:
+    """Remove the runs in a folder for runs: nothing is left to do."""
+    for folder in _runs(work):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read(recognizer: Recognizer, path: Path, write: Write, wanted: Wanted, folder: Path) -> VideoRun:
@@ -137,6 +140,7 @@ def _tell_people(run: VideoRun, path: Path, wanted: Wanted) -> None:
         }  # fmt: skip
         told = json.dumps(about | as_json(people), indent=1, ensure_ascii=False)
         write_text(summary_path, told + "\n")
+        remove_thumbnails(faces)  # of an earlier report
         if wanted.thumbnails:
             write_thumbnails(path, people, faces)
 

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from mien.errors import InputError, ModelError
 from mien.types import Face, FloatArray, ImageArray
 
-__all__ = ["DETECTORS", "Detector", "DlibDetector", "WholePicture", "YuNetDetector", "make_detector", "overlap"]
+__all__ = [
+    "DETECTORS",
+    "Detector",
+    "DlibDetector",
+    "WholePicture",
+    "YuNetDetector",
+    "make_detector",
+    "overlap",
+    "smallest_face_px",
+]
 
 #: How the command line names a detector.
 DETECTORS = "dlib, none, yunet:FILE"
@@ -94,6 +103,10 @@ class DlibDetector:
                 faces.append(Face(box.astype(np.float32), None, 1 / (1 + math.exp(-2 * score))))
         return _ordered(_distinct(faces), image_rgb, self._min_face_px)
 
+    def smallest_px(self, height: int, width: int) -> float:
+        """Return from which size on faces are looked for in a picture of so many pixels, in these."""
+        return max(self._min_face_px or 0.0, self.FACE_PX / self._scale(height, width))
+
     def _run(self, grey: ImageArray, threshold: float) -> list[tuple[FloatArray, float]]:
         """Return dlib's boxes (4,) and scores in a grey picture."""
         boxes, scores, _ = self._detector.run(grey, 0, threshold)
@@ -168,6 +181,10 @@ class YuNetDetector:
         faces = [face for longest_px in self._looks(*image_rgb.shape[:2]) for face in self._look(image_bgr, longest_px)]
         return _ordered(_distinct(faces), image_rgb, self._min_face_px)
 
+    def smallest_px(self, height: int, width: int) -> float:
+        """Return from which size on faces are looked for in a picture of so many pixels, in these."""
+        return max(self._min_face_px or 0.0, self.FACE_PX * max(height, width) / self._looks(height, width)[0])
+
     def _looks(self, height: int, width: int) -> list[float]:
         """Return the longest side of the picture in each look at it."""
         longest = max(height, width)
@@ -214,6 +231,11 @@ class WholePicture:
         x0, y0 = (width - side) // 2, (height - side) // 2
         face = Face(np.array([x0, y0, x0 + side, y0 + side], np.float32), None, 1.0, framed=True)
         return _ordered([face], image_rgb, self._min_face_px)
+
+
+def smallest_face_px(detector: Detector, height: int, width: int) -> float:
+    """Return from which size on a detector looks for faces in a picture of so many pixels; 0 where it does not say."""
+    return detector.smallest_px(height, width) if isinstance(detector, DlibDetector | YuNetDetector) else 0.0
 
 
 def make_detector(name: str, *, min_face_px: float | None = None) -> Detector:
