@@ -80,6 +80,26 @@ def test_frames_are_turned_as_the_file_says(tmp_path: Path) -> None:
         assert np.array_equal(turned, np.rot90(upright, turned_deg // 90)), turned_deg
 
 
+@pytest.mark.parametrize(
+    ("aspect", "size"), [(Fraction(4, 3), (192, 108)), (Fraction(8, 9), (144, 122)), (Fraction(40), (144, 108))]
+)
+def test_pixels_are_made_as_wide_as_high(tmp_path: Path, aspect: Fraction, size: tuple[int, int]) -> None:
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = 144, 108, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = aspect
+        image = np.zeros((108, 144, 3), np.uint8)
+        image[:, 72:] = 200
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    shown = [frame.image_rgb for frame in frames(tmp_path / "a.mp4")]
+    assert {one.shape for one in shown} == {(size[1], size[0], 3)}
+    assert shown[0][:, : size[0] // 2 - 4].max() < 40
+    assert shown[0][:, size[0] // 2 + 4 :].min() > 160
+    assert frame_at(tmp_path / "a.mp4", 0.1).shape == shown[0].shape
+
+
 def test_frames_are_mirrored_as_the_file_says(tmp_path: Path) -> None:
     upright = next(frames(write_clip(tmp_path / "upright.mp4"))).image_rgb
     turned = write_clip(tmp_path / "turned.mp4", turned_deg=90)

@@ -258,6 +258,7 @@ def _connection(source: str, stop: threading.Event) -> Iterator[tuple[float, Cal
             opened, start = True, time.monotonic()
             heard = start
             clock, upright = Clock(stream), Upright()
+            upright.take(stream)
             duration_s = container.duration / av.time_base if container.duration else None
             for frame in _frames(container, stream, stop, name):
                 last_s = clock.time_of(frame)

@@ -61,6 +61,7 @@ _FOLLOWING = {
 }  # fmt: skip
 
 
+_MOST_STRETCHED = 4.0  # a pixel of another shape is a mistake of the file
 _PICTURES = {"apng", "gif", "ico"}  # formats of pictures that FFmpeg opens as video
 
 
@@ -87,6 +88,7 @@ def frames(path: str | Path, *, every_s: float = 0.0, first: int = 0) -> Generat
     before that has been yielded by then.
     """
     with _turning() as upright, _opened(path) as (container, stream):
+        upright.take(stream)
         clock = Clock(stream)
         wanted = 0.0
         decoder = _Decoder(container, stream, printable(path))
@@ -106,6 +108,7 @@ def frame_at(path: str | Path, time_s: float) -> ImageArray:
     Raises VideoError where it cannot be read there.
     """
     with _turning() as upright, _opened(path) as (container, stream):
+        upright.take(stream)
         start = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
         container.seek(max(0, int((start + time_s) * av.time_base)), backward=True)
         shown = None
@@ -196,17 +199,25 @@ class Clock:
 
 
 class Upright:
-    """Turns the frames of one stream upright, as their display matrix says."""
+    """Turns the frames of one stream upright, as their display matrix says, with pixels that are as wide as high."""
 
     def __init__(self) -> None:
         """Begin before the first frame."""
+        self._aspect = 1.0  # of a stored pixel, width to height
         self._rotation: float | None = None
         self._matrix: list[int] | None = None
         self.held_pixels = 0  # of the frames whose matrix was asked for
 
+    def take(self, stream: av.VideoStream) -> None:
+        """Take the shape of a stream's pixels, which are not square on DVDs and in HDV, before its first frame."""
+        aspect = float(stream.sample_aspect_ratio or 1)
+        self._aspect = aspect if 1 / _MOST_STRETCHED <= aspect <= _MOST_STRETCHED else 1.0
+
     def __call__(self, frame: av.VideoFrame) -> ImageArray:
         """Return a frame as RGB (H, W, 3), turned and mirrored in quarters."""
-        image = frame.to_ndarray(format="rgb24")
+        # What is too narrow is widened, what is too low heightened: no pixel is lost.
+        width, height = round(frame.width * max(1, self._aspect)), round(frame.height * max(1, 1 / self._aspect))
+        image = frame.to_ndarray(format="rgb24", width=width, height=height)
         if frame.rotation != self._rotation:
             self._rotation, self._matrix = frame.rotation, _display_matrix(frame)
             self.held_pixels += frame.width * frame.height
