@@ -146,6 +146,19 @@ def test_a_stream_that_falls_silent_is_told(serve: Serve, monkeypatch: pytest.Mo
             pass
 
 
+def test_a_time_that_was_given_is_kept_where_nothing_comes_any_more(serve: Serve) -> None:
+    started = time.monotonic()
+    with newest_frames(serve(Pictures(count=10, silent=True)), for_s=2.0) as frames:
+        read = list(frames)
+    assert read
+    assert 1.9 < time.monotonic() - started < 2 + live.CLOSE_TIMEOUT_S + 1
+    with (
+        pytest.raises(VideoError, match="no frame came in the time that was given"),
+        newest_frames(serve(Pictures(count=0, silent=True)), for_s=0.5) as frames,
+    ):
+        next(frames)
+
+
 def test_a_file_at_an_address_is_played_at_its_pace_and_ends(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     with av.open(str(path), "w", container_options={"movflags": "faststart"}) as container:

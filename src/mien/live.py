@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import math
 import os
 import re
 import sys
@@ -91,17 +92,19 @@ def _without_credentials(rest: str) -> str:
 
 
 @contextmanager
-def newest_frames(source: str) -> Iterator[Iterator[Frame]]:
+def newest_frames(source: str, *, for_s: float = math.inf) -> Iterator[Iterator[Frame]]:
     """Yield an iterator over a source's frames, each the newest at the time it is asked for; leaving the block ends it.
 
     source: "camera:0" or "camera:/dev/video2", or the address of a stream: rtsp, rtmp, http, udp, srt.  A file at a
     web address is played at its own pace, so that what is read too slowly is passed over here too; to read every
     frame, download it.  Frame.number counts what the source gave: gaps show what was passed over.
-    The iterator raises VideoError where the source cannot be opened or breaks off, and ends where a file does.
+    for_s: seconds after which it ends, whether the source says something or not.
+    The iterator raises VideoError where the source cannot be opened or breaks off or nothing came in time, and ends
+    where a file does.
     """
     if not is_live(source):
         raise VideoError(f"{printable(source)}: expected camera:0 or an address such as rtsp://host/path")
-    slot = _Slot(source)
+    slot = _Slot(source, time.monotonic() + for_s)
     try:
         yield iter(slot)
     finally:
@@ -111,9 +114,10 @@ def newest_frames(source: str) -> Iterator[Iterator[Frame]]:
 class _Slot:
     """Room for one frame, filled by a thread and emptied by who asks."""
 
-    def __init__(self, source: str) -> None:
-        """Start the thread, which opens the source."""
+    def __init__(self, source: str, until: float) -> None:
+        """Start the thread, which opens the source; until: when frames are given no more, by the monotonic clock."""
         self._source = source
+        self._until = until
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._shot: _Shot | None = None
@@ -124,16 +128,20 @@ class _Slot:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the newest frame, after waiting for one that was not given yet; raise what the thread met."""
-        while True:
+        came = False
+        while time.monotonic() < self._until:
             with self._changed:
-                while self._shot is None and not self._ended:
-                    self._changed.wait(0.2)  # in pieces, so that Ctrl-C gets through on every system
+                while self._shot is None and not self._ended and (left_s := self._until - time.monotonic()) > 0:
+                    self._changed.wait(min(0.2, left_s))  # in pieces, so that Ctrl-C gets through on every system
                 shot, self._shot = self._shot, None
             if shot is None:
                 break
             yield Frame(shot.time_s, shot.to_rgb(), shot.number)
+            came = True
         if self._error is not None:
             raise self._error
+        if not came and not self._ended:
+            raise VideoError(f"{name_of(self._source)}: no frame came in the time that was given")
 
     def close(self) -> None:
         """End the thread, within a frame of the source; one that is stuck in a silent source is left to its timeout."""

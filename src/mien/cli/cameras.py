@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -134,14 +133,12 @@ class _Recording:
 
 def _frames(source: str, *, every_s: float, for_s: float) -> Generator[Frame]:
     """Yield the newest frames, one every `every_s` or less often, for so long."""
-    begun, next_s = time.monotonic(), 0.0
-    with newest_frames(source) as newest:
+    next_s = 0.0
+    with newest_frames(source, for_s=for_s) as newest:
         for frame in newest:
             if frame.time_s >= next_s:
                 yield frame
                 next_s = frame.time_s + every_s
-            if time.monotonic() - begun >= for_s:
-                return
 
 
 class _Lines:
