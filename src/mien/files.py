@@ -48,9 +48,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            temporary.chmod(path.stat().st_mode & 0o777 if path.is_file() else _rights_of_new_files())
-            with temporary.open("rb") as written:
+            with temporary.open("rb+") as written:
                 os.fsync(written.fileno())  # else a power cut may leave the name without the content
+            temporary.chmod(path.stat().st_mode & 0o777 if path.is_file() else _rights_of_new_files())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -324,15 +324,18 @@ def stopped(command: list[str], signal_number: int, *, when: Callable[[], bool],
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals there")
-@pytest.mark.parametrize(("output", "kept"), [(["--format", "jsonl"], []), (["--out", "rows.csv"], [".rows.csv-run"])])
+@pytest.mark.parametrize(
+    ("output", "kept", "ending"),
+    [(["--format", "jsonl"], [], "SIGTERM"), (["--out", "rows.csv"], [".rows.csv-run"], "SIGHUP")],
+)
 def test_what_is_terminated_leaves_no_rows_behind_but_those_to_go_on_with(
-    quick: list[str], clip: Path, tmp_path: Path, output: list[str], kept: list[str]
+    quick: list[str], clip: Path, tmp_path: Path, output: list[str], kept: list[str], ending: str
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     work = Path() if kept else scratch
     command = ["recognize", str(clip), *output, *quick]
-    stopped(command, signal.SIGTERM, when=lambda: any(work.glob("*/0/run.json")), scratch=scratch)
+    stopped(command, signal.Signals[ending], when=lambda: any(work.glob("*/0/run.json")), scratch=scratch)
     assert left(scratch) == []
     assert [path.name for path in Path().iterdir()] == kept
 

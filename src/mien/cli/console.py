@@ -50,12 +50,16 @@ def refuse_ignored(context: typer.Context, options: tuple[str, ...], why: str) -
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """Have SIGTERM, and a terminal that is closed (SIGHUP), end the block as Ctrl-C does: by a KeyboardInterrupt."""
+    """Have SIGTERM, and a terminal that is closed (SIGHUP), end the block as Ctrl-C does: by a KeyboardInterrupt.
+
+    What is ignored, as SIGHUP is under nohup, stays so.
+    """
 
     def interrupt(_signal: int, _frame: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in ENDING}
+    heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     finally:

@@ -46,6 +46,7 @@ IGNORED_NAME, IGNORED = ".gitignore", "*\n"
 LOCK_NAME = ".build.lock"
 FORMAT = 1
 WAIT_S = 30.0
+OF_THE_SYSTEM = (".DS_Store", "desktop.ini", "Thumbs.db")  # that it leaves in a folder which was only looked at
 UNFINISHED = "unfinished"  # among the settings while a build has added faces and not looked for copies yet
 DUPLICATE = "duplicate"  # why a face is dropped that another one of the set nearly equals
 QUALITIES = tuple(field.name for field in fields(Quality))
@@ -350,7 +351,7 @@ def _is_begun(path: Path) -> bool:
         return path.is_file() and path.read_bytes() == IGNORED.encode()
     if path.name == VIEWS_NAME:
         return path.is_dir() and not any(path.iterdir())
-    return path.name in (LOCK_NAME, Path(SET_NAME).with_suffix(".part").name)
+    return path.name in (LOCK_NAME, Path(SET_NAME).with_suffix(".part").name, *OF_THE_SYSTEM)
 
 
 def _make(path: Path, settings: dict[str, str]) -> None:
