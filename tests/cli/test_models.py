@@ -214,4 +214,4 @@ def test_help_shows_an_example_of_every_command(run: Run, command: list[str]) ->
     code, out, _ = run(*command, "--help")
     assert code == 0
     assert f"mien models {' '.join(command)}" in out
-    assert ("Example: " in out) == bool(command)
+    assert "Example: " in out

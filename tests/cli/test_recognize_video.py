@@ -299,6 +299,8 @@ def test_a_camera_that_is_not_there_is_one_line(run_mien: Run, quick: list[str],
 SLOWLY = """
 import signal, time, mien.video_run as run
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 run.MARK_S, to_row = 0, run.to_row
 run.to_row = lambda *a, **k: (time.sleep(0.03), to_row(*a, **k))[1]
 """
