@@ -49,7 +49,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         try:
             yield temporary
             with temporary.open("rb+") as written:
-                os.fsync(written.fileno())  # else a power cut may leave the name without the content
+                os.fsync(written.fileno())  # else a power cut may leave the new name with half of the content
             temporary.chmod(path.stat().st_mode & 0o777 if path.is_file() else _rights_of_new_files())
             temporary.replace(path)
         finally:

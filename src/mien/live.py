@@ -138,7 +138,7 @@ class _Slot:
                 break
             yield Frame(shot.time_s, shot.to_rgb(), shot.number)
             came = True
-        if self._error is not None:
+        if self._error is not None and (not came or time.monotonic() < self._until):
             raise self._error
         if not came and not self._ended:
             raise VideoError(f"{name_of(self._source)}: no frame came in the time that was given")

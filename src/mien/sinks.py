@@ -73,14 +73,17 @@ class JsonLinesSink:
 
 
 class _Lines:
-    """A text file that lines of CSV are written to; `csv` quotes texts with a character of its own line's end alone."""
+    """A text file that lines of CSV are written to, which come with both characters of an end of line.
+
+    Else `csv` would not quote a text that holds one of them.
+    """
 
     def __init__(self, file: IO[str]) -> None:
         """Write to an open text file."""
         self._file = file
 
     def write(self, line: str) -> None:
-        """Write a line, which ends as on this side of the network."""
+        """Write a line, which ends in a line feed alone."""
         self._file.write(line.removesuffix("\r\n") + "\n")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import VideoError
-from mien.files import make_folder
+from mien.files import make_folder, output_errors
 from mien.media import SOFTWARE, software_of, write_image
 from mien.types import ImageArray
 from mien.video import frame_at
@@ -203,13 +203,17 @@ def clock(time_s: float, *, digits: int = 1) -> str:
 
 
 def remove_thumbnails(folder: str | Path) -> None:
-    """Remove the thumbnails that mien wrote into a folder, and the folder where nothing else is in it."""
+    """Remove the thumbnails that mien wrote into a folder, and the folder where nothing else is in it.
+
+    OutputError where they cannot be removed.
+    """
     folder = Path(folder)
-    for path in folder.glob("person-*.jpg"):
-        if software_of(path) == SOFTWARE:
-            path.unlink()
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+    with output_errors(folder):
+        for path in folder.glob("person-*.jpg"):
+            if software_of(path) == SOFTWARE:
+                path.unlink(missing_ok=True)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def write_thumbnails(video: str | Path, people: Sequence[Person], folder: str | Path) -> list[Path]:

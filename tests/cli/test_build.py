@@ -124,6 +124,8 @@ def test_forgetting_takes_the_copies_of_a_set_whose_build_was_killed_and_nothing
 
 
 def test_processes_end_with_the_one_that_is_killed(photos: Path, tmp_path: Path) -> None:
+    for number in range(600):  # so that there is work for a while
+        shutil.copy(photos / "00, ä.jpg", photos / f"more {number}.jpg")
     command = [*MIEN, "data", "build", str(photos), "--out", str(tmp_path / "set"), "--jobs", "2"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -135,7 +137,8 @@ def test_processes_end_with_the_one_that_is_killed(photos: Path, tmp_path: Path)
     while len(workers) < 3 and time.monotonic() < deadline:  # two, and the one that keeps count of what they share
         workers = children.read_text().split() if children.exists() else workers
         time.sleep(0.05)
-    time.sleep(2)  # until they have begun to follow it
+    time.sleep(5)  # until they have begun to follow it
+    assert process.poll() is None
     process.kill()
     process.wait()
     while any(Path(f"/proc/{worker}/cmdline").exists() for worker in workers) and time.monotonic() < deadline:

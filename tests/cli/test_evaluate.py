@@ -284,6 +284,7 @@ def test_what_labelled_pictures_cannot_tell_is_said_before_their_faces_are_found
 ) -> None:
     (tmp_path / "own/faces").mkdir(parents=True)
     (tmp_path / "own/labels.csv").write_text("file,emotion\na.png,happy\n")
+    monkeypatch.setattr("mien.faces.detect.make_detector", lambda *_: pytest.fail("it looks for faces"))
     for option in (("--truth", "majority"), ("--mixed",)):
         told = one_line(run(make_model(), "--data", tmp_path / "own", *option))
         assert f"labelled pictures have no votes; leave {option[0]} out" in told

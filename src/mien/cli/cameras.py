@@ -63,8 +63,8 @@ def read_camera(
     told, summary, lines = CameraRead(), Summary(every_s=every_s), _Lines()
     reader = LiveReader(recognizer, smooth_s=smooth_s)
     with ExitStack() as stack:
-        recording = None if copy is None else stack.enter_context(_Recording(copy))
         stack.enter_context(interrupted_by_sigterm())
+        recording = None if copy is None else stack.enter_context(_Recording(copy))
         try:
             for frame in stack.enter_context(closing(_frames(source, every_s=every_s, for_s=for_s))):
                 reading = replace(reader.read(frame.image_rgb, frame.time_s), number=frame.number)

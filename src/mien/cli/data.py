@@ -148,13 +148,13 @@ def forget(
         raise InputError("name either --person or --file")
     faceset = FaceSet(folder)
     with at_work(folder):
-        if UNFINISHED in faceset.settings:  # a killed build has not looked for copies, which go as well
-            mark_copies(faceset, ended=False)
         known = {getattr(row, "person" if file is None else "name") for row in faceset.files()}
         if (person if file is None else file) not in known:
             raise InputError(
                 f"{folder}: nothing of {person or file!r} in the set; names are as in its datasheet or list"
             )
+        if UNFINISHED in faceset.settings:  # a killed build has not looked for copies, which go as well
+            mark_copies(faceset, ended=False)
         for page in (CONTACT_SHEET_NAME, PAGE_NAME, JSON_NAME):  # they show faces
             (faceset.folder / page).unlink(missing_ok=True)
         count = faceset.forget(name=file, person=person)

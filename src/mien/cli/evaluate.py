@@ -110,7 +110,9 @@ def evaluate(
         err.print(f"{data}: {len(dropped):,} bad rows left out\n{listed(dropped)}", markup=False)
     if mixed:
         measure_mixed(ensemble, dataset, split, table_of, data=name, views=views, change=change, detector=found_by)
-        raise typer.Exit(1 if dropped else 0)
+        if dropped:
+            raise typer.Exit(1)
+        return
     tables = []
     for read in filter(None, (ensemble, other)):
         with progress_bar("reading", unit="faces") as advance:

@@ -75,8 +75,9 @@ def paper(
                 stopped = True
                 err.print("stopped; the same command goes on with what is missing", markup=False)
         gaps = write_paper(context, out_dir, listener=listener)
-    for name in context.failed.keys() - told:
-        tell(name, context.failed[name])
+    for name, why in context.failed.items():
+        if name not in told:
+            tell(name, why)
     if not pictures.is_dir():
         err.print(f"{pictures}: no such folder: no faces are shown; --pictures names another", markup=False)
     missing = f", {gaps} gaps" if gaps > 1 else ", 1 gap" if gaps else ""

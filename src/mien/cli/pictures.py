@@ -18,7 +18,7 @@ from mien.sinks import to_row
 __all__ = ["SMALL_FACE_PX", "PicturesRead", "read_pictures"]
 
 
-SMALL_FACE_PX = 40  # what dlib's detector finds in pictures of up to a megapixel
+SMALL_FACE_PX = 40  # what is looked for in pictures of up to a megapixel; of larger ones it may have to be asked for
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,21 +70,24 @@ def train(
 
 
 def _check(recipes: list[Recipe], out_dir: Path, device: torch.device, *, resume: bool) -> None:
-    """Raise InputError, now and not hours later, where one of several recipes could not be trained.
+    """Raise InputError, now and not hours later, where a folder holds a run or one of several could not be trained.
 
-    What it learns or starts from may be what an earlier one makes.
+    What a recipe learns or starts from may be what an earlier one makes.
     """
     from mien.train.ready import check
     from mien.train.run_folder import refuse_run
 
     made: set[Path] = set()
+    checked: list[Recipe] = []
     for recipe in recipes:
         folder = out_dir / recipe.name
         if not resume:
             refuse_run(folder)
         # A run that goes on, or has ended, looks at its own files.
-        if len(recipes) > 1 and not (folder / "last.pt").is_file():
+        is_new = len(recipes) > 1 and not (folder / "last.pt").is_file()
+        if is_new and (same := replace(recipe, name="any", seed=0)) not in checked:
             check(recipe, device, to_come=made)
+            checked.append(same)
         made |= {(folder / file).resolve() for file in ("model.onnx", "best.pt")}
 
 

@@ -40,6 +40,8 @@ VIEW_MARGIN = 0.35  # of the detector's box, on each side, beyond the crop's own
 VIEW_QUALITY = 90  # of JPEG
 ON_CHANGE_S = 0.2  # how often a video is looked at where a face is taken when it changes
 SAME_PLACE = 0.5  # of the larger side by which a face may have moved and still be the one that was taken before
+#: Of the system's errors; FFmpeg gives others of them for damaged files too.
+PASSING = {errno.EACCES, errno.ENOENT, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 AHEAD = 8  # files for each process that may wait to be written
 
 
@@ -215,8 +217,7 @@ def _read(item: tuple[SourceFile, str]) -> tuple[FileRow, list[FoundFace]]:
 
 def _may_pass(cause: BaseException | None) -> bool:
     """Return whether a file was not read for what is not its own fault: rights, a disk that is away, memory."""
-    # FFmpeg's errors are OSErrors too, with numbers of their own.
-    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in errno.errorcode)
+    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in PASSING)
 
 
 def _taken(file: SourceFile) -> Iterator[tuple[ImageArray, list[FoundFace]]]:

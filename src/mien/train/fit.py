@@ -28,7 +28,7 @@ from mien.train.curves import Row, draw_curves, write_log
 from mien.train.dataset import TrainingData, load
 from mien.train.devices import autocast, find_device, find_layout, has_room, memory_told
 from mien.train.network import Predictor, normalise, to_input
-from mien.train.run_folder import LOCK, calibrate, prepare, refuse_run, restore, save_best, save_last
+from mien.train.run_folder import LOCK, calibrate, prepare, refuse_run, restore, save_best, save_last, stamp
 from mien.train.schedule import learning_rate_at, size_at
 from mien.train.start import hash_of_start
 from mien.train.state import State, start
@@ -89,6 +89,7 @@ def _fit(
     last = folder / "last.pt"
     if not resume:
         refuse_run(folder)
+    stood = stamp(folder)
     data = load(recipe.data)
     if has_room(where, (len(data.train) + len(data.val)) * math.prod(data.crop.shape)):
         data = dataclasses.replace(data, train=data.train.on(where), val=data.val.on(where))
@@ -100,6 +101,8 @@ def _fit(
     if not state.finished:
         _load_others(state, recipe, data.crop, folder, where)
     with only_one(folder / LOCK, busy=f"{folder}: another process is training there; wait for it"):
+        if stamp(folder) != stood:
+            raise InputError(f"{folder}: another process has trained there meanwhile; --resume goes on with that")
         return _go_on(state, recipe, data, folder, where, on_batch=on_batch, on_epoch=on_epoch)
 
 

@@ -20,7 +20,7 @@ from mien.train.dataset import TrainingData
 from mien.train.state import State
 from mien.train.validate import fit_temperatures, predict_views
 
-__all__ = ["FILES", "LOCK", "calibrate", "prepare", "refuse_run", "restore", "save_best", "save_last"]
+__all__ = ["FILES", "LOCK", "calibrate", "prepare", "refuse_run", "restore", "save_best", "save_last", "stamp"]
 
 LOCK = "run.lock"  # held by who trains there
 FILES = ("recipe.toml", "log.csv", "curves.png", "best.pt", "last.pt", LOCK)
@@ -30,6 +30,12 @@ def refuse_run(folder: Path) -> None:
     """Raise InputError where a folder holds a run, ended or not."""
     if (folder / "last.pt").is_file():
         raise InputError(f"{folder}: a run is there already; --resume goes on with it, --out names another folder")
+
+
+def stamp(folder: Path) -> int:
+    """Return by what it is known whether the run in a folder has gone on: when its last epoch was written; 0: none."""
+    last = folder / "last.pt"
+    return last.stat().st_mtime_ns if last.is_file() else 0
 
 
 def prepare(folder: Path, recipe: Recipe) -> None:
