@@ -124,7 +124,7 @@ def _draw(found: dict[str, list[float]]) -> Figure:
         axes.plot(values, [row] * len(values), "o", color="C0", alpha=0.6, markersize=5)
         axes.plot([statistics.fmean(values)], [row], "|", color="C3", markersize=16, markeredgewidth=2)
     axes.set_yticks(range(len(found)), [plain(variant) for variant in found])
-    axes.invert_yaxis()
+    axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlabel("validation accuracy, %")
     axes.grid(axis="x", alpha=0.3)
     return figure
