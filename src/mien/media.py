@@ -21,6 +21,7 @@ from mien.files import atomic_path, printable
 from mien.types import ImageArray
 
 __all__ = [
+    "LINK",
     "MAX_PIXELS",
     "SOFTWARE",
     "encode_jpeg",
@@ -48,6 +49,7 @@ _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}
 #: Formats that do not hold RGB.
 _NOT_RGB = {"BLP", "MSP", "XBM"}
 _GREY_BITS = (8, 10, 12, 14, 16)  # that cameras and scanners give
+LINK = "a link to a folder, which is not followed"
 SOFTWARE = "mien"  # what annotated pictures and videos say made them
 _LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # in pixels, of the formats that have one
 _SOFTWARE_TAG = 0x0131  # of EXIF
@@ -221,27 +223,24 @@ def find_files(
     folder: Path,
     suffixes: frozenset[str],
     *,
-    on_error: Callable[[OSError], None] | None = None,
     on_left_out: Callable[[str, str], None] | None = None,
 ) -> Iterator[Path]:
     """Yield the files of a folder and of those below it that have one of the suffixes, as `find_images` does.
 
-    on_error: called with each folder that cannot be read, which is left out.  on_left_out: called with each of these,
-    and with each link to a folder, as links are not followed, and why it is left out.
+    on_left_out: called with each folder that cannot be read, and with each link to one, as links are not followed, and
+    why it is left out (of a link: LINK).
     """
 
     def refused(error: OSError) -> None:
-        if on_error:
-            on_error(error)
         if on_left_out:
-            on_left_out(str(error.filename), error.strerror or str(error))
+            on_left_out(error.filename, error.strerror or str(error))
 
     found = []
     for above, folders, names in os.walk(folder, onerror=refused):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in folders:
             if on_left_out and os.path.islink(os.path.join(above, name)):  # noqa: PTH114, PTH118 - as os.walk does
-                on_left_out(str(Path(above) / name), "a link to a folder, which is not followed")
+                on_left_out(str(Path(above) / name), LINK)
         here = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in suffixes]
         found += [Path(above) / name for name in here]
     # os.path, as pathlib's own is_file raises where a folder may be listed but not entered.

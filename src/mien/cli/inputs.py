@@ -11,7 +11,7 @@ from pathlib import Path
 from mien import video
 from mien.errors import InputError
 from mien.files import check_folder, printable
-from mien.media import SOFTWARE, find_files, image_suffixes, software_of
+from mien.media import LINK, SOFTWARE, find_files, image_suffixes, software_of
 from mien.video import VIDEO_SUFFIXES, is_video
 
 __all__ = ["Inputs", "copies_of", "gather", "recording_of", "report_files", "reports_of"]
@@ -60,16 +60,20 @@ def gather(paths: Iterable[Path], *, leave_out: Iterable[Path] = ()) -> Inputs:
             continue
         skipped = {below for folder in outputs if (below := _below(folder, path)) is not None}
         written_to = path.resolve() in {folder.resolve() for folder in outputs}
-        refused: list[OSError] = []
+        refused: dict[str, str] = {}
         files = [
             file
-            for file in find_files(path, suffixes, on_error=refused.append)
+            for file in find_files(path, suffixes, on_left_out=refused.__setitem__)
             if not skipped & {*file.parents} and not (written_to and _is_ours(file))
         ]
-        refused = [error for error in refused if not skipped & {Path(error.filename), *Path(error.filename).parents}]
-        closed |= {printable(error.filename): f"{printable(error.filename)}: {error.strerror}" for error in refused}
+        refused = {
+            name: why
+            for name, why in refused.items()
+            if why != LINK and not skipped & {Path(name), *Path(name).parents}  # links are counted below
+        }
+        closed |= {printable(name): f"{printable(name)}: {why}" for name, why in refused.items()}
         if not files and refused:
-            raise InputError(f"{printable(path)}: no picture or video could be found ({refused[0].strerror})")
+            raise InputError(f"{printable(path)}: no picture or video could be found ({next(iter(refused.values()))})")
         if not files:
             such = ", ".join(sorted(suffixes & {".jpg", ".png", ".webp", ".tif", ".bmp", ".gif"}))
             raise InputError(

@@ -86,7 +86,6 @@ def _fit(
     on_epoch: OnEpoch | None,
 ) -> FitResult:
     """Do what `fit` says."""
-    last = folder / "last.pt"
     if not resume:
         refuse_run(folder)
     stood = stamp(folder)
@@ -95,8 +94,8 @@ def _fit(
         data = dataclasses.replace(data, train=data.train.on(where), val=data.val.on(where))
     if recipe.model.batch_norm and len(data.train) < 2:
         raise RecipeError(f"recipe {recipe.name!r}: model.batch_norm wants at least two training crops; there is one")
-    state = start(recipe, data.crop, where, prior=data.prior, begun=last.is_file())
-    if last.is_file():
+    state = start(recipe, data.crop, where, prior=data.prior, begun=stood > 0)
+    if stood:
         restore(state, recipe, data, folder)
     if not state.finished:
         _load_others(state, recipe, data.crop, folder, where)
