@@ -524,8 +524,9 @@ def test_options_that_contradict_each_other_are_one_line(run: Run, quick: list[s
     one_line(run("recognize", EXAMPLES, "--blur-faces", *quick), "--annotate")
     one_line(run("recognize", EXAMPLES, "--format", "csv", "--out", "a.jsonl", *quick), "let them agree")
     one_line(run("recognize", EXAMPLES, "--out", "a.xlsx", *quick), "the name tells no format")
-    for option in (["--every", "1s"], ["--resume", "--out", "a.csv"], ["--report", "r"]):
-        one_line(run("recognize", EXAMPLES, *option, *quick), f"{option[0]} is of videos, and there is none")
+    for option in (["--every", "1s"], ["--smooth", "0.5s"], ["--resume", "--out", "a.csv"], ["--report", "r"]):
+        why = f"{option[0]} would be ignored: it is of videos, and there is none"
+        one_line(run("recognize", EXAMPLES, *option, *quick), why)
     one_line(run("recognize", "", *quick), "a source is an empty text")
     for name in ("portrait.jpg", "portrait.PNG"):
         one_line(run("recognize", EXAMPLES, "--out", name, *quick), "--annotate")

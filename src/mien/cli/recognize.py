@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from mien.cli.cameras import read_camera
-from mien.cli.console import err, interrupted_by_sigterm
+from mien.cli.console import err, interrupted_by_sigterm, refuse_ignored
 from mien.cli.inputs import copies_of, gather, recording_of, reports_of
 from mien.cli.pictures import SMALL_FACE_PX, PicturesRead, read_pictures
 from mien.cli.rows import Format, choose, rows_to
@@ -30,6 +30,7 @@ from mien.weights import catalogue
 __all__ = ["recognize"]
 
 UNBLURRED = "in videos a face is not blurred in the frames in which it was not found: look at them"
+OF_VIDEOS = ("report", "every", "resume", "smooth")
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -59,6 +60,7 @@ class _Options:
 
 
 def recognize(
+    context: typer.Context,
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -134,25 +136,21 @@ def recognize(
         if for_s is not None:
             raise InputError("--for is of a camera or a stream; a file is read to its end, so leave it out")
         what = " ".join([sha256_of(catalogue.find(model)[0]), recognizer.classifier.answer, detector, str(min_face)])
-        failed = _read_files(recognizer, [Path(path) for path in paths], options, what)
+        failed = _read_files(context, recognizer, [Path(path) for path in paths], options, what)
     if failed:
         raise typer.Exit(1)
 
 
-def _read_files(recognizer: Recognizer, paths: list[Path], options: _Options, model: str) -> bool:
+def _read_files(
+    context: typer.Context, recognizer: Recognizer, paths: list[Path], options: _Options, model: str
+) -> bool:
     """Read pictures and videos and say what came of them; return whether something could not be done."""
     if options.resume and options.target is options.annotate is options.report is None:
         raise InputError("--resume goes on with what --out, --annotate or --report was writing; name it again")
     outputs = [folder for folder in (options.annotate, options.report) if folder is not None]
     inputs = gather(paths, leave_out=outputs)
     if not inputs.videos:
-        given = (
-            ("--report", options.report), ("--every", options.settings.every_s), ("--resume", options.resume),
-            ("--smooth", options.settings.smooth_s != SMOOTH_S),
-        )  # fmt: skip
-        for name, value in given:
-            if value:
-                raise InputError(f"{name} is of videos, and there is none; leave it out")
+        refuse_ignored(context, OF_VIDEOS, "it is of videos, and there is none")
     read = {path.resolve() for path, _ in (*inputs.pictures, *inputs.videos)}
     # os.path, as pathlib's raises where links lead in a circle.
     if options.target is not None and Path(os.path.realpath(options.target)) in read:
