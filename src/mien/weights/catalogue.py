@@ -40,7 +40,7 @@ SHIPPED: dict[str, ShippedModel] = {
     "paper-cnn": ShippedModel(
         file="paper-cnn.onnx",
         answer="fer2013",
-        sha256="c73c0a4e81748121e4a3873c56ce0722afad885cf64ecac752227c135d5eb5ff",
+        sha256="db9498e70d13e2f1ac0587873c41a0f0b534122bb75504deacecad37ec8644b1",
         licence="MIT",
         card="cards/paper-cnn.md",
         about="the network of the paper's Table I, for FER2013's own labels, taught by a network with two heads",
