@@ -29,7 +29,7 @@ def test_pictures_of_paths_and_bytes_are_read_in_order(serve: MakeService, pictu
     path = tmp_path / 'a "quoted", grün.jpg'
     path.write_bytes(picture)
     first, second, bad = Client(serve().address).recognize([path, picture, b"no picture"])
-    assert (first["name"], second["name"]) == ("a %22quoted%22, grün.jpg", "picture")
+    assert (first["name"], second["name"]) == ('a "quoted", grün.jpg', "picture")
     assert first["faces"] == second["faces"]
     assert first["faces"][0]["expression"] in first["faces"][0]["probabilities"]
     assert "not a picture" in bad["error"]
@@ -70,7 +70,9 @@ def test_refusals_are_told_in_the_services_words(serve: MakeService, picture: by
     assert Client(service.address, TOKEN).recognize([picture])[0]["faces"]
     with pytest.raises(ServiceError, match=r"with its token. \(401\)"):
         Client(service.address).recognize([picture])
+    assert Client(f"{service.address}/?token={TOKEN}").recognize([bytearray(picture)])[0]["faces"]
     client = Client(service.address, TOKEN)
+    assert client.recognize([]) == []
     with pytest.raises(ServiceError, match=r"send less. \(413\)"):
         client.recognize([picture + bytes(3_000_000)])
     with pytest.raises(ServiceError, match=r"not a picture .* \(422\)"):
@@ -210,3 +212,12 @@ def test_the_client_needs_the_standard_library_alone() -> None:
     foreign = {name for name in imported if name.partition(".")[0] not in sys.stdlib_module_names}
     assert foreign == {"mien.errors", "mien.files"}
     assert "application/octet-stream" in TYPES  # of which it sends
+
+
+@pytest.mark.parametrize("body", [b"<html>Log in", b"[]", b"{}"])
+def test_what_answers_but_is_no_service_of_mien_is_told(make_service: Callable[..., str], body: bytes) -> None:
+    page = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    client = Client(make_service(page, page))
+    for ask in (lambda: client.recognize([b"x"]), lambda: client.job("x")):
+        with pytest.raises(ServiceError, match="answers otherwise than `mien serve` does"):
+            ask()

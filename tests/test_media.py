@@ -76,6 +76,14 @@ def test_damaged_exif_does_not_spoil_a_whole_picture() -> None:
         assert np.array_equal(read_image(encoded(Image.fromarray(COLOUR), "PNG", exif=damage)), COLOUR)
 
 
+def test_an_orientation_that_xmp_alone_holds_turns_nothing() -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    for kind in ("JPEG", "WEBP"):
+        plain, told = (encoded(Image.fromarray(COLOUR), kind, **options) for options in ({}, {"xmp": xmp}))
+        assert xmp in told
+        assert np.array_equal(read_image(told), read_image(plain))
+
+
 def test_transparent_pixels_are_laid_on_white() -> None:
     alpha = np.full(GREY.shape, 255, np.uint8)
     alpha[:, :10], alpha[:, 10:20] = 0, 128
@@ -186,8 +194,9 @@ def test_an_array_that_is_not_rgb_uint8_is_refused(array: NDArray[Any]) -> None:
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not a picture"),
         (b"%PDF-1.4\n", "not a picture"),
         (b"\0" * 4096, "not a picture"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC, which cannot be read here; save it as JPEG"),
     ],
-    ids=["empty", "text", "PostScript", "PDF", "zeros"],
+    ids=["empty", "text", "PostScript", "PDF", "zeros", "HEIC"],
 )
 def test_what_is_no_picture_is_refused_by_name(tmp_path: Path, content: bytes, why: str) -> None:
     path = tmp_path / "holiday.jpg"

@@ -77,7 +77,10 @@ def test_every_frame_comes_once_in_order_with_its_readings(recognizer: Recognize
 
 
 def test_a_video_without_frames_gives_nothing(recognizer: Recognizer) -> None:
-    assert list(VideoReader(recognizer).read([])) == []
+    reader = VideoReader(recognizer)
+    assert list(reader.read([])) == []
+    with pytest.raises(InputError, match="a VideoReader reads one video"):
+        next(reader.read([]))
 
 
 def test_a_video_of_one_frame_is_read(recognizer: Recognizer) -> None:

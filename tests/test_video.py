@@ -69,6 +69,21 @@ def test_a_time_shows_the_frame_that_frames_gives_there(clip: Path) -> None:
         assert np.abs(frame_at(clip, frame.time_s).astype(int) - frame.image_rgb).max() <= 2
 
 
+@pytest.mark.parametrize("suffix", [".ts", ".mpg"])
+def test_a_time_shows_its_frame_where_the_file_has_no_index(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"clip{suffix}"
+    with av.open(str(path), "w") as container:
+        kind = "libx264" if suffix == ".ts" else "mpeg2video"
+        stream = container.add_stream(kind, rate=25, options={"g": "50", "preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(125):
+            grey = np.full((48, 64, 3), 2 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        container.mux(stream.encode(None))
+    for frame in frames(path, every_s=0.9):
+        assert np.abs(frame_at(path, frame.time_s).astype(int) - frame.image_rgb).max() <= 2, frame.time_s
+
+
 def test_a_clip_says_how_long_it_is(clip: Path) -> None:
     assert duration_of(clip) == pytest.approx(3.0, abs=0.15)
 

@@ -15,7 +15,7 @@ import pytest
 
 from mien import video_run
 from mien.classify import Classifier
-from mien.errors import InputError, VideoError
+from mien.errors import InputError, OutputError, VideoError
 from mien.files import write_text
 from mien.media import read_image
 from mien.recognize import Recognizer
@@ -136,6 +136,39 @@ def test_what_was_stopped_comes_out_as_if_it_had_not_been(
     assert [frame.time_s for frame in read] == pytest.approx([number / RATE for number in range(COUNT)], abs=0.002)
     for mine, other in zip(read, expected, strict=True):
         assert np.abs(mine.image_rgb.astype(int) - other.image_rgb).mean() < 4  # each is the frame that it should be
+
+
+def test_a_copy_that_fails_on_the_way_costs_no_rows_and_is_tried_again(
+    make_run: MakeRun, recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write = VideoWriter.write
+
+    def fail(writer: VideoWriter, image_rgb: ImageArray, time_s: float) -> None:
+        if time_s > 1:
+            raise OutputError(f"{writer._path}: cannot be written as video (No space left on device)")
+        write(writer, image_rgb, time_s)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VideoWriter, "write", fail)
+        run = make_run(annotate=True)
+        run.read(recognizer)
+    assert (run.progress.frames, run.progress.done) == (COUNT, True)
+    assert run.progress.copy_failed == "cannot be written as video (No space left on device)"
+    rows = list(run.rows())
+    again = make_run(annotate=True, resume=True)
+    again.read(recognizer)
+    assert again.progress.copy_failed is None
+    assert list(again.rows()) == rows
+    again.write_annotated(tmp_path / "copy.mp4")
+    assert len(list(frames(tmp_path / "copy.mp4"))) == COUNT
+
+
+def test_frames_further_apart_than_mp4_can_say_are_refused(tmp_path: Path) -> None:
+    black = np.zeros((16, 16, 3), np.uint8)
+    with VideoWriter(tmp_path / "a.mp4") as writer:
+        writer.write(black, 0.0)
+        with pytest.raises(OutputError, match=r"frames 36,000 s apart"):
+            writer.write(black, 36_000.0)
 
 
 def test_what_is_done_is_not_read_again(make_run: MakeRun, recognizer: Recognizer) -> None:

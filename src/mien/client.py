@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from mien.errors import InputError, ServiceError
 from mien.files import atomic_path, printable
@@ -42,29 +42,33 @@ class Client:
     """Asks one service.  Each call opens a connection of its own, so that a client may be shared between threads."""
 
     def __init__(self, address: str, token: str | None = None, *, timeout_s: float = TIMEOUT_S) -> None:
-        """Ask the service at an address, such as http://127.0.0.1:8000.
+        """Ask the service at an address, such as http://127.0.0.1:8000, or the one with a token that it prints.
 
         Raises InputError where the address is none, or the token cannot be one.
         """
-        scheme, self._host, self._port, self._root = _parts_of(address)
+        scheme, self._host, self._port, self._root, in_address = _parts_of(address)
+        token = in_address if token is None else token
         if token is not None and not re.fullmatch("[!-~]*", token):
             raise InputError("the token has a space, a line break or a letter in it that no token has; give it alone")
         self._connection = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._timeout_s = timeout_s
 
-    def recognize(self, pictures: Sequence[str | Path | bytes]) -> list[dict[str, Any]]:
+    def recognize(self, pictures: Sequence[str | Path | bytes | bytearray]) -> list[dict[str, Any]]:
         """Return for each picture, a path or the bytes of a file, its name, width, height, faces and error.
 
         Raises InputError where a file cannot be read, ServiceError where the service answers none of them.
         """
-        if isinstance(pictures, str | Path | bytes):
+        if isinstance(pictures, str | Path | bytes | bytearray):
             raise InputError(f"recognize takes several pictures, got one ({type(pictures).__name__}); put it in a list")
+        if not pictures:
+            return []
         boundary = secrets.token_hex(16)
         parts = (_head(boundary, "files", name) + data for name, data in map(_named_bytes, pictures))
         body = b"".join([*parts, _tail(boundary)])
         answer = self._ask("POST", "/v1/recognize", lambda: body, _form(boundary))
-        pictures_read: list[dict[str, Any]] = json.loads(answer)["pictures"]
+        with self._understood():
+            pictures_read: list[dict[str, Any]] = json.loads(answer)["pictures"]
         return pictures_read
 
     def video(
@@ -90,8 +94,9 @@ class Client:
                 raise ServiceError(f"{printable(path)}: {job['error']}")
             on_progress(1.0)
             place = _place_of(job_id)
-            rows = [json.loads(line) for line in self._ask("GET", f"{place}/rows").splitlines()]
-            summary = json.loads(self._ask("GET", f"{place}/summary"))
+            lines, summed = self._ask("GET", f"{place}/rows").splitlines(), self._ask("GET", f"{place}/summary")
+            with self._understood():
+                rows, summary = [json.loads(line) for line in lines], json.loads(summed)
             if annotated is not None:
                 self._fetch(f"{place}/annotated.mp4", Path(annotated))
         finally:
@@ -118,12 +123,15 @@ class Client:
             size = len(head) + os.fstat(file.fileno()).st_size + len(tail)
             headers = {**_form(boundary), "Content-Length": str(size)}
             answer = self._ask("POST", f"/v1/videos?{query}", body, headers)
-        return str(json.loads(answer)["id"])
+        with self._understood():
+            return str(json.loads(answer)["id"])
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Return how far a video is."""
-        job: dict[str, Any] = json.loads(self._ask("GET", _place_of(job_id)))
-        return job
+        answer = self._ask("GET", _place_of(job_id))
+        with self._understood():
+            job: dict[str, Any] = json.loads(answer)
+            return {**job, "state": job["state"]}
 
     def cancel(self, job_id: str) -> None:
         """End the work on a video and delete everything of it; one that is no longer there is no error."""
@@ -181,6 +189,16 @@ class Client:
         finally:
             connection.close()
 
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Have an answer that is not one of `mien serve` be a ServiceError."""
+        try:
+            yield
+        except (ValueError, KeyError, TypeError) as error:
+            raise ServiceError(
+                f"{self._host}:{self._port}: answers otherwise than `mien serve` does; is it the right address?"
+            ) from error
+
     def _lost(self, error: Exception) -> ServiceError:
         """Return the error of a service that does not answer, or not to its end."""
         return ServiceError(
@@ -205,8 +223,8 @@ class _NotThereError(ServiceError):
     """What was asked for is not there, or no longer."""
 
 
-def _parts_of(address: str) -> tuple[str, str, int, str]:
-    """Return the scheme, host, port and path of a service's address; InputError where it is none."""
+def _parts_of(address: str) -> tuple[str, str, int, str, str | None]:
+    """Return the scheme, host, port, path and token of a service's address; InputError where it is none."""
     try:
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port
@@ -216,7 +234,8 @@ def _parts_of(address: str) -> tuple[str, str, int, str]:
     if not host or parts.scheme not in ("http", "https"):
         raise InputError(f"{printable(address)}: no address of a service; expected one such as http://127.0.0.1:8000")
     default = http.client.HTTPS_PORT if parts.scheme == "https" else http.client.HTTP_PORT
-    return parts.scheme, host, default if port is None else port, parts.path.rstrip("/")
+    token = parse_qs(parts.query).get("token", [None])[-1]
+    return parts.scheme, host, default if port is None else port, parts.path.rstrip("/"), token
 
 
 def _place_of(job_id: str) -> str:
@@ -229,10 +248,10 @@ def _seconds(retry_after: str | None) -> float:
     return float(retry_after) if retry_after and retry_after.isdigit() else 1.0
 
 
-def _named_bytes(picture: str | Path | bytes) -> tuple[str, bytes]:
+def _named_bytes(picture: str | Path | bytes | bytearray) -> tuple[str, bytes]:
     """Return a picture's name and bytes."""
-    if isinstance(picture, bytes):
-        return "picture", picture
+    if isinstance(picture, bytes | bytearray):
+        return "picture", bytes(picture)
     with _opened(picture) as file:
         return Path(picture).name, file.read()
 

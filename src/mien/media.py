@@ -46,6 +46,8 @@ _DECODING_ERRORS = (
 #: Formats that Pillow only recognizes or hands to another program, and IPTC, whose content Pillow opens as any format
 #: it knows, these and any size among them: such a file is no picture here.
 _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}
+#: How files begin, after four bytes, that phones write and Pillow does not decode.
+_HEIC = {b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")}
 #: Formats that do not hold RGB.
 _NOT_RGB = {"BLP", "MSP", "XBM"}
 _GREY_BITS = (8, 10, 12, 14, 16)  # that cameras and scanners give
@@ -101,6 +103,9 @@ def _read(file: IO[bytes], name: str, max_pixels: int) -> ImageArray:
             file.seek(0)
             return _decode(file, name, max_pixels)
         except UnidentifiedImageError as error:
+            file.seek(4)
+            if file.read(8) in _HEIC:
+                raise ImageError(f"{name}: HEIC, which cannot be read here; save it as JPEG") from error
             raise ImageError(f"{name}: not a picture that Pillow can decode") from error
         except Image.DecompressionBombError as error:  # Pillow's own limit lies above this one
             raise ImageError(f"{name}: more than {max_pixels:,} pixels; make it smaller") from error
@@ -125,6 +130,8 @@ def _decoded_formats() -> list[str]:
 
 def _upright(image: Image.Image, name: str) -> Image.Image:
     """Return the picture turned upright; as it lies where its EXIF is damaged, as that harms no pixel."""
+    for written in ("xmp", "XML:com.adobe.xmp"):  # whose orientation nobody else obeys, and Pillow does without EXIF's
+        image.info.pop(written, None)
     try:
         turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     except _DECODING_ERRORS as error:

@@ -181,6 +181,7 @@ class VideoReader:
         self._known: dict[int, list[Tracked]] = {}  # frames whose faces were found by the reader that stood there
         self.first_frame = 0  # the number of the frame that `read` wants first
         self.reading_seconds = 0.0  # spent in the network
+        self._begun = False
         if state is not None:
             self._finder.restore(state["finder"])
             self._memory.restore(state["memory"])
@@ -205,8 +206,12 @@ class VideoReader:
         frames: in order, from `first_frame` on.
         on_mark: called every so many seconds of work, between two frames, with a state (of what JSON holds) from which
         another reader goes on with the frame after the last one that was yielded.
-        An InputError that `frames` raises is raised after all frames before it have been yielded.
+        An InputError that `frames` raises is raised after all frames before it have been yielded; one is raised where
+        this reader has read a video already.
         """
+        if self._begun:
+            raise InputError("a VideoReader reads one video; make another one for the next")
+        self._begun = True
         waiting: deque[_Step] = deque()
         failure = None
         steps = ahead(self._steps(frames, mark_every_s if on_mark else math.inf), depth=FRAMES_AHEAD)

@@ -47,6 +47,7 @@ VIDEO_SUFFIXES = frozenset(
 )  # fmt: skip
 MAX_PIXELS = 8192 * 8192  # of a frame, 200 MB as RGB; a video that declares more is refused before it is decoded
 _SHORTEST_TICK_S = 1e-3  # below it every frame is wanted
+_SEEK_BACK_S = (0.0, 2.0, 8.0, 30.0)  # before what is wanted: containers without an index land later than asked
 ENDS_EARLY_S = 1.0  # a video whose packets end so much before its stated duration is told to end in the middle
 MAX_DAMAGED = 500  # frames, one after the other: 20 s at 25 a second; then it is given up
 _THREADED_PIXELS = 2 * 7680 * 4320  # which a decoder's threads hold at once, a frame each
@@ -107,18 +108,25 @@ def frame_at(path: str | Path, time_s: float) -> ImageArray:
 
     Raises VideoError where it cannot be read there.
     """
-    with _turning() as upright, _opened(path) as (container, stream):
-        upright.take(stream)
-        start = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
-        container.seek(max(0, int((start + time_s) * av.time_base)), backward=True)
-        shown = None
-        for frame in _Decoder(container, stream, printable(path)):
-            if frame.time is not None and frame.time - start > time_s + 1e-3 and shown is not None:
-                break
-            shown = frame
-        if shown is None:
-            raise VideoError(f"{printable(path)}: no frame at {time_s:.1f} s")
-        return upright(shown)
+    for back_s in (*_SEEK_BACK_S, None):
+        with _turning() as upright, _opened(path) as (container, stream):
+            upright.take(stream)
+            frames_on = iter(_Decoder(container, stream, printable(path)))
+            first = next(frames_on, None)
+            start = 0.0 if first is None or first.time is None else first.time
+            shown = None
+            if back_s is None:
+                shown = first
+            else:
+                container.seek(max(0, int((start + time_s - back_s) * av.time_base)), backward=True)
+                frames_on = iter(_Decoder(container, stream, printable(path)))
+            for frame in frames_on:
+                if frame.time is not None and frame.time - start > time_s + 1e-3:
+                    break
+                shown = frame
+            if shown is not None:
+                return upright(shown)
+    raise VideoError(f"{printable(path)}: no frame at {time_s:.1f} s")
 
 
 def duration_of(path: str | Path) -> float | None:
@@ -158,7 +166,10 @@ def prepare(container: av.container.InputContainer, name: str) -> av.VideoStream
         or container.format.name.endswith("_pipe")
         or container.metadata.get("major_brand") in ("avif", "heic", "mif1")
     ):
-        raise VideoError(f"{name}: a picture, not a video; save it under the suffix of a picture, such as .jpg")
+        raise VideoError(
+            f"{name}: a picture, not a video; read it as one (the service at /v1/recognize, a file under a "
+            "picture's suffix, such as .jpg)"
+        )
     if codec is None:
         raise VideoError(f"{name}: its video is of a kind that FFmpeg cannot decode here; convert it to H.264")
     pixels = codec.width * codec.height

@@ -11,15 +11,15 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from mien.draw import annotate
-from mien.errors import InputError, VideoError
-from mien.files import make_folder, printable, write_text
+from mien.errors import InputError, OutputError, VideoError
+from mien.files import make_folder, output_errors, printable, write_text
 from mien.recognize import Recognizer
 from mien.sinks import JsonLinesSink, Row, to_row
 from mien.summary import Summary, longest_gap_s
@@ -57,6 +57,7 @@ class _Progress:
     rows_bytes: int = 0
     parts: int = 0
     size: tuple[int, int] | None = None  # of the annotated copy
+    copy_failed: str | None = None  # why that could not be made; rows are read all the same
     done: bool = False
     broke_off: str | None = None  # why not all could be read
 
@@ -83,9 +84,12 @@ class VideoRun:
         }  # fmt: skip
         self.progress = _Progress()
         self._reader_state: dict[str, Any] | None = None
-        if resume and is_marked(folder):
+        goes_on = resume and is_marked(folder)
+        if goes_on:
             self._restore()
-        else:
+        if self.progress.copy_failed:  # which only reading all frames once more can mend
+            self.progress, self._reader_state, goes_on = _Progress(), None, False
+        if not goes_on:
             shutil.rmtree(folder, ignore_errors=True)
         make_folder(folder)
 
@@ -231,19 +235,33 @@ class _Parts:
 
     def write(self, frame: Frame, reading: FrameReading) -> None:
         """Add a frame with its readings drawn in."""
-        if not self._settings.annotate:
+        if not self._settings.annotate or self._progress.copy_failed:
             return
-        if self._writer is None:
-            self._writer = VideoWriter(self._place(self._progress.parts), size=self._progress.size)
-        drawn = annotate(frame.image_rgb, reading.readings, blur_faces=self._settings.blur_faces)
-        self._writer.write(drawn, frame.time_s)
+        with self._not_fatal():
+            if self._writer is None:
+                self._writer = VideoWriter(self._place(self._progress.parts), size=self._progress.size)
+            drawn = annotate(frame.image_rgb, reading.readings, blur_faces=self._settings.blur_faces)
+            self._writer.write(drawn, frame.time_s)
 
     def close(self) -> None:
         """Complete the part that is open, if there is one; the next frame begins another."""
         writer, self._writer = self._writer, None
+        path = self._place(self._progress.parts)
         if writer is not None:
-            writer.__exit__(None, None, None)
-            with self._place(self._progress.parts).open("rb+") as file:
-                os.fsync(file.fileno())
-            self._progress.size = writer.size
-            self._progress.parts += 1
+            with self._not_fatal():
+                writer.__exit__(None, None, None)
+                with output_errors(path), path.open("rb+") as file:
+                    os.fsync(file.fileno())
+                self._progress.size = writer.size
+                self._progress.parts += 1
+
+    @contextmanager
+    def _not_fatal(self) -> Iterator[None]:
+        """Note why the copy cannot be written, and give it up: the rows are worth more."""
+        try:
+            yield
+        except OutputError as error:
+            self._progress.copy_failed = str(error).removeprefix(f"{printable(self._place(self._progress.parts))}: ")
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                writer.__exit__(type(error), error, None)

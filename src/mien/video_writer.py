@@ -32,6 +32,7 @@ Sound: TypeAlias = "av.Packet[av.AudioStream]"
 log = logging.getLogger(__name__)
 
 CLOCK = 60_000  # ticks a second: frames of 24, 25, 30, 50 and 60 a second and of 30000/1001 and 60000/1001 fall on one
+LONGEST_TICKS = 2**31 - 1  # that a frame of MP4 is shown for
 LONGEST_PX = 3840  # H.264 levels that players decode end at 4K: larger frames are made smaller
 SHORTEST_PX = 16  # a block of H.264: smaller frames get a black border
 NOMINAL_RATE = 25  # frames a second; for rate control alone, and for how long a last frame is shown that is alone
@@ -79,7 +80,10 @@ class VideoWriter:
         with _output_errors(self._path):
             stream = self._stream or self._open(self._size)
             frame = _encodable(_fitted(image_rgb, self._size))
-            self._last_pts = max(round(time_s * CLOCK), self._last_pts + 1)
+            pts = max(round(time_s * CLOCK), self._last_pts + 1)
+            if 0 <= self._last_pts < pts - LONGEST_TICKS:
+                raise ValueError(f"frames {(pts - self._last_pts) / CLOCK:,.0f} s apart, which MP4 has no number for")
+            self._last_pts = pts
             frame.pts = self._last_pts
             frame.time_base = Fraction(1, CLOCK)
             self._mux(stream.encode(frame))

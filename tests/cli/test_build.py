@@ -97,6 +97,25 @@ def test_what_cannot_be_built_is_one_line_and_exit_code_2(
     assert not Path("set").exists()
 
 
+def test_a_file_is_forgotten_by_its_path_its_name_or_the_end_of_that(
+    run_mien: RunMien, portrait: Path, tmp_path: Path
+) -> None:
+    folder, photos = tmp_path / "set", tmp_path / "photos"
+    for name in ("a/one.jpg", "b/one.jpg", "two.jpg", "three.jpg"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(portrait, photos / name)
+    assert run_mien("data", "build", photos, "--out", folder, "--jobs", "1")[0] == 0
+    for name, told in (
+        ("one.jpg", "may be any of photos/a/one.jpg, photos/b/one.jpg; name one"),
+        ("tow.jpg", "nothing of 'tow.jpg' in the set; expected such as"),
+    ):
+        code, _, err = run_mien("data", "forget", folder, "--file", name)
+        assert (code, told in err) == (2, True), err
+    for name, count in ((photos / "a/one.jpg", 3), ("b/one.jpg", 2), ("photos/two.jpg", 1), ("three.jpg", 0)):
+        assert run_mien("data", "forget", folder, "--file", name)[0] == 0
+        assert len(list(FaceSet(folder).files())) == count
+
+
 def test_forgetting_takes_the_copies_of_a_set_whose_build_was_killed_and_nothing_of_others(
     run_mien: RunMien, portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

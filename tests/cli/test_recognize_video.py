@@ -383,6 +383,45 @@ def test_a_copy_that_cannot_be_written_costs_no_rows(
     assert left() == ["copies", "copies/a.mp4", "copies/b.mp4", "report", *reports, "rows.jsonl"]
 
 
+def test_a_copy_that_fails_on_the_way_is_told_and_the_other_files_are_done(
+    run_mien: Run, quick: list[str], clip: Path, small: ImageArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = write_clip(clip.with_name("other.mp4"), small)
+    write, failing = VideoWriter.write, iter(range(5))
+
+    def fail(writer: VideoWriter, image_rgb: ImageArray, time_s: float) -> None:
+        if next(failing, None) == 4:
+            raise OutputError(f"{writer._path}: cannot be written as video (No space left on device)")
+        write(writer, image_rgb, time_s)
+
+    monkeypatch.setattr(VideoWriter, "write", fail)
+    asked = ("recognize", clip, other, "--out", "rows.csv", "--annotate", "copies", *quick)
+    code, _, err = run_mien(*asked)
+    assert code == 1
+    assert f"not written: {clip}: its annotated copy cannot be written as video (No space left on device)" in err
+    assert len(Path("rows.csv").read_text().splitlines()) == 1 + 2 * COUNT
+    assert not Path("copies/clip.mp4").exists()
+    assert Path("copies/other.mp4").is_file()
+    monkeypatch.setattr(VideoWriter, "write", write)
+    assert run_mien(*asked, "--resume")[0] == 0
+    assert Path("copies/clip.mp4").is_file()
+    assert len(Path("rows.csv").read_text().splitlines()) == 1 + 2 * COUNT
+
+
+def test_what_goes_to_the_shells_stdout_is_added_to_its_file(quick: list[str], portrait: Path) -> None:
+    target = Path("all.csv")
+    target.write_text("earlier row\n")
+    with target.open("a") as opened:
+        asked = ["recognize", str(portrait), "--out", "/dev/stdout", "--format", "csv", *quick]
+        done = subprocess.run(
+            [sys.executable, "-c", "from mien.cli.main import main; main()", *asked], stdout=opened, check=False
+        )
+    assert done.returncode == 0
+    lines = target.read_text().splitlines()
+    assert lines[0] == "earlier row"
+    assert len(lines) == 3
+
+
 def test_rows_that_cannot_be_written_at_the_end_can_be_gone_on_with(
     run_mien: Run, quick: list[str], tmp_path: Path, small: ImageArray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mien.data.gathering import gather_files
 from mien.errors import DataError
+from mien.video_writer import VideoWriter
 
 
 @pytest.fixture
@@ -108,3 +110,28 @@ def test_a_set_that_lies_in_a_folder_is_no_source_of_it(photos: Path) -> None:
         (built / name).write_bytes(b"x")
     after, _ = gather_files([photos])
     assert after == before
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ("file;person", "separate its fields by commas"),
+        ("file\tperson", "separate its fields by commas"),
+        ("File,Person", "write them in lower case"),
+    ],
+)
+def test_a_list_of_another_kind_is_refused_with_what_to_do(photos: Path, head: str, told: str) -> None:
+    (photos / "list.csv").write_text(f"{head}\nb.jpg;Anna\n", encoding="utf-8")
+    with pytest.raises(DataError, match=told):
+        gather_files([photos / "list.csv"])
+    (photos / "list.csv").write_text("file,person\n", encoding="utf-16")
+    with pytest.raises(DataError, match="save it as CSV in UTF-8"):
+        gather_files([photos / "list.csv"])
+
+
+def test_a_video_that_is_named_needs_no_suffix_that_is_known(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "clip") as writer:
+        writer.write(np.zeros((16, 16, 3), np.uint8), 0.0)
+    (tmp_path / "letter").write_bytes(b"x")
+    files, _ = gather_files([tmp_path / "clip", tmp_path / "letter"])
+    assert [file.is_video for file in files] == [True, False]

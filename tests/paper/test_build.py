@@ -78,6 +78,8 @@ def test_everything_is_trained_once_and_every_number_of_the_page_is_in_the_table
         r"On pictures that are new, the suggested network differs from Lu et al\. \(reconstructed\) by "
         r"[+-]\d+\.\d points \(p ", page,
     )  # fmt: skip
+    assert "Settings that differ from those of the suggested network, by their names in a recipe. Lu et al." in page
+    assert "model.name lu" in page
     lost = results / "results.csv"
     kept_rows = [line for line in lost.read_text().splitlines() if not line.startswith("balance weighted loss")]
     lost.write_text("\n".join(kept_rows) + "\n")
@@ -156,7 +158,7 @@ def test_faces_that_were_all_seen_before_are_no_unseen_ones(
     write_paper(context, tmp_path / "page")
     page = (tmp_path / "page" / "index.html").read_text()
     (line,) = re.findall("<tr><td>the suggested network</td>.*", page)
-    _, _, validation, test, unseen, *_, p = re.findall("<td>(.*?)</td>", line)
+    _, _, _, validation, test, unseen, *_, p = re.findall("<td>(.*?)</td>", line)
     assert "%" in validation
     assert "%" in test
     assert (unseen, p) == ("-", "")

@@ -41,7 +41,7 @@ def test_few_faces_do_not_tell_what_fear_is_taken_for() -> None:
     for scores in (few, right):
         assert fear_claim({"x": scores})[3] == "cannot be told"
     many = scores_of(*[("fear", "sad")] * 20)
-    assert fear_claim({"x": few, "y": many})[3] == "no (1 cannot tell)"
+    assert fear_claim({"x": few, "y": many})[3] == "in 0 of 1 (1 cannot tell)"
     assert fear_claim({})[2:] == ["-", "-"]
 
 

@@ -203,6 +203,27 @@ def test_one_who_hangs_up_frees_the_place(serve: MakeService, picture: bytes) ->
         assert client.post("/v1/recognize", content=picture, headers=JPEG).status_code == 200
 
 
+def test_a_request_that_the_end_of_the_service_cuts_off_is_told(
+    serve: MakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    import httpx2
+
+    service = serve()
+    head = b"POST /v1/recognize HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/jpeg\r\nContent-Length: 1000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as waiting:
+        waiting.sendall(head + b"abc")
+        until(lambda: "mien_in_flight 1.0" in httpx2.get(f"{service.address}metrics").text)
+        service.server.should_exit = True
+        told = b""
+        while part := waiting.recv(10_000):
+            told += part
+    assert told.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 5" in told.lower()
+    assert b"The service is stopping" in told
+    service.thread.join(20)
+    assert "Traceback" not in caplog.text
+
+
 # ---- Who may ask
 
 
@@ -213,6 +234,10 @@ def test_the_token_opens_as_a_header_or_a_cookie_and_health_needs_none(make_clie
         problem_of(response, 401)
         assert response.headers["www-authenticate"] == "Bearer"
     problem_of(client.post("/v1/recognize", content=picture, headers=JPEG), 401)
+    paths = client.app.openapi()["paths"]  # type: ignore[attr-defined]
+    assert "403" in paths["/v1/recognize"]["post"]["responses"]
+    assert "403" in paths["/v1/videos/{job_id}"]["delete"]["responses"]
+    assert "403" not in paths["/metrics"]["get"]["responses"]
     wrong = {**JPEG, "authorization": "Bearer wrong"}
     problem_of(client.post("/v1/recognize", content=picture, headers=wrong), 401)
     assert client.get("/healthz").status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import cast
 import numpy as np
 import pytest
 import uvicorn
+from PIL import Image
 from playwright.sync_api import Browser, Download, Page, Route, expect
 from tests.web.browsing import NEEDS_CHROMIUM, SMALL_PHONE, chromium, served_here, take_picture
 from tests.web.conftest import until
@@ -354,6 +356,50 @@ def test_a_busy_server_is_asked_again_and_a_lost_one_is_told(browser: Browser, a
     page.locator("#files").set_input_files(portrait)
     expect(page.locator("#notice")).to_have_text("The server does not answer. Is mien serve still running?")
     expect(page.locator("#cards .words")).to_have_count(1)  # what was read before stays
+
+
+def test_pictures_that_take_too_long_together_are_sent_one_by_one_and_cancelling_ends_the_notice(
+    browser: Browser, address: str, portrait: Path
+) -> None:
+    page = opened(browser, address)
+    sent: list[int] = []
+
+    def refuse(route: Route) -> None:
+        sent.append((route.request.post_data_buffer or b"").count(b"filename="))
+        if sent[-1] == 1:
+            route.continue_()
+        else:
+            problem = {"title": "Service Unavailable", "status": 503, "detail": "Not answered within 60 s."}
+            route.fulfill(status=503, json=problem, headers={"Retry-After": "1"})
+
+    page.route("**/v1/recognize", refuse)
+    drop(page, ("a.jpg", portrait.read_bytes()), ("b.jpg", portrait.read_bytes()))
+    expect(page.locator("#cards .words")).to_have_text(["happy 97%", "happy 97%"])
+    assert sent == [2, 2, 1, 1]
+    page.unroute("**/v1/recognize")
+    busy = {"title": "Too many", "status": 429, "detail": "Too many at once."}
+    page.route("**/v1/recognize", lambda route: route.fulfill(status=429, json=busy, headers={"Retry-After": "30"}))
+    drop(page, ("c.jpg", portrait.read_bytes()))
+    expect(page.locator("#notice")).to_contain_text("asks again in 30 s")
+    page.locator("#pictures-cancel").click()
+    expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_no_box_is_drawn_where_the_browser_leaves_a_picture_lying(
+    browser: Browser, address: str, portrait: Path
+) -> None:
+    lying = io.BytesIO()
+    with Image.open(portrait) as upright:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        upright.resize((512, 400)).transpose(Image.Transpose.ROTATE_90).save(lying, "WEBP", exif=exif)
+    page = opened(browser, address)
+    drop(page, ("lying.webp", lying.getvalue()))
+    expect(page.locator("#cards .words")).to_contain_text(["happy"])
+    expect(page.locator("#cards .small").first).to_contain_text("so that no boxes are drawn")
+    expect(page.locator("#cards canvas").first).to_be_hidden()
+    page.get_by_role("button", name="Picture with boxes (PNG) of lying.webp").click()
+    expect(page.locator("#notice")).to_contain_text("lying.webp: This browser shows the picture lying otherwise")
 
 
 def test_on_a_small_phone_nothing_is_cut_and_every_control_has_a_name(

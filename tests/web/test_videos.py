@@ -276,6 +276,17 @@ def test_a_full_disk_fails_the_job_without_naming_it(
     assert files_in(tmp_path / "temporary") == []
 
 
+def test_results_that_were_cleaned_away_are_not_there(make_client: MakeClient, clip: Path, tmp_path: Path) -> None:
+    client = make_client()
+    place = send(client, clip)
+    assert ended(client, place)["state"] == "done"
+    shutil.rmtree(tmp_path / "temporary")
+    for name in ("rows", "summary", "timeline.png"):
+        problem_of(client.get(f"{place}/{name}"), 404)
+    assert "no right to write" in problem_of(client.post("/v1/videos", content=b"x", headers=MP4), 507)
+    (tmp_path / "temporary").mkdir()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("size", [100, 3 * 2**20])
 def test_a_disk_that_is_full_while_a_video_comes_in_is_told(

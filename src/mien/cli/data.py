@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -16,6 +17,9 @@ from mien.cli.label import label
 from mien.errors import InputError
 from mien.files import printable
 from mien.spec import COLOURS, CropSpec
+
+if TYPE_CHECKING:
+    from mien.data.faceset import FaceSet
 
 __all__ = ["app"]
 
@@ -129,7 +133,7 @@ def _shares(text: str) -> tuple[float, float, float]:
 def forget(
     folder: Annotated[Path, typer.Argument(help="A folder that `mien data build` wrote.")],
     person: Annotated[str | None, typer.Option(help="Whose files to take out, as the list named them.")] = None,
-    file: Annotated[str | None, typer.Option(help="A file to take out, by its name in the set.")] = None,
+    file: Annotated[str | None, typer.Option(help="A file to take out, by its path or its name in the set.")] = None,
 ) -> None:
     """Take the faces of a person or a file out of a set, with their pictures: consent can be withdrawn.
 
@@ -148,11 +152,10 @@ def forget(
         raise InputError("name either --person or --file")
     faceset = FaceSet(folder)
     with at_work(folder):
-        known = {getattr(row, "person" if file is None else "name") for row in faceset.files()}
-        if (person if file is None else file) not in known:
-            raise InputError(
-                f"{folder}: nothing of {person or file!r} in the set; names are as in its datasheet or list"
-            )
+        if file is not None:
+            file = _name_in(faceset, file)
+        elif person not in {row.person for row in faceset.files()}:
+            raise InputError(f"{folder}: nothing of {person!r} in the set; people are called as in its list")
         if UNFINISHED in faceset.settings:  # a killed build has not looked for copies, which go as well
             mark_copies(faceset, ended=False)
         for page in (CONTACT_SHEET_NAME, PAGE_NAME, JSON_NAME):  # they show faces
@@ -161,6 +164,22 @@ def forget(
         draw_contact_sheet(faceset)
         write_set_datasheet(faceset)
     out.print(f"{count:,} faces taken out of {printable(folder)}", markup=False, soft_wrap=True)
+
+
+def _name_in(faceset: FaceSet, file: str) -> str:
+    """Return what a set calls a file: by that name, the file's path or the end of its name; InputError for none."""
+    rows = list(faceset.files())
+    by_name = [row.name for row in rows if row.name == file]
+    by_path = [row.name for row in rows if os.path.realpath(row.path) == os.path.realpath(file)]
+    by_end = [row.name for row in rows if row.name.endswith(f"/{file}")]
+    found = by_name or by_path or by_end
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(f"{printable(faceset.folder)}: {file!r} may be any of {', '.join(found[:5])}; name one")
+    near = difflib.get_close_matches(file, [row.name for row in rows], 3, 0.3)
+    such = f"; expected such as {', '.join(near)}" if near else ""
+    raise InputError(f"{printable(faceset.folder)}: nothing of {file!r} in the set{such}")
 
 
 @app.command()

@@ -21,6 +21,8 @@ from mien.video import VIDEO_SUFFIXES
 
 __all__ = ["Format", "Write", "choose", "rows_to"]
 
+#: As many programs have it; by the other names a file that the shell opened would be replaced, not added to.
+STDOUT = (Path("-"), Path("/dev/stdout"), Path("/dev/fd/1"), Path("/proc/self/fd/1"))
 _LINES = ("json", "txt")  # suffixes that JSON lines go by as well
 Write = Callable[[Sequence[Row]], None]
 
@@ -36,7 +38,7 @@ class Format(StrEnum):
 
 def choose(fmt: Format | None, out_path: Path | None) -> tuple[Format, Path | None]:
     """Return the format and the file (None: stdout) that the options mean together; InputError where they do not."""
-    if out_path == Path("-"):  # as many programs have it
+    if out_path in STDOUT:
         out_path = None
     suffix = out_path.suffix.lstrip(".").lower() if out_path else ""
     kind = fmt or (Format(suffix) if suffix in FORMATS else Format.JSONL if out_path else Format.TABLE)

@@ -15,7 +15,7 @@ __all__ = ["search"]
 
 
 def search(
-    recipe_path: Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML file with a [search] section.")],
+    recipe_path: Annotated[Path, typer.Argument(metavar="RECIPE", help=r"A TOML file with a \[search] section.")],
     strategy: Annotated[str, typer.Option(help="grid, random, hyperband or bayesian.")] = "bayesian",
     trials: Annotated[int, typer.Option(min=1, help="How many there shall be in all, earlier ones counted.")] = 20,
     data: DataOption = None,
@@ -28,7 +28,7 @@ def search(
     ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
-    """Search the settings that a recipe's [search] section opens, and write the best as a recipe.
+    r"""Search the settings that a recipe's \[search] section opens, and write the best as a recipe.
 
     Example: mien search recipes/search.toml --strategy hyperband --trials 30 --data data/fer2013
 

@@ -70,8 +70,9 @@ def serve(
         check_name(each)
     token = check_token(token) if token is not None else None if own else make_token()
     limits = Limits(
-        max_bytes=max_mb * 2**20, max_video_bytes=max_video_mb * 2**20, max_at_once=max_at_once, keep_s=keep
-    )
+        max_bytes=max_mb * 2**20, max_held_bytes=max(Limits().max_held_bytes, 2 * max_mb * 2**20),
+        max_video_bytes=max_video_mb * 2**20, max_at_once=max_at_once, keep_s=keep,
+    )  # fmt: skip
     metrics = Metrics()
     reader = PictureReader(
         Classifier.load(model, answer=answer), detector=detector, min_face_px=min_face,

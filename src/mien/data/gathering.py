@@ -12,7 +12,7 @@ from mien.data.records import read_records
 from mien.errors import DataError
 from mien.files import printable
 from mien.media import find_files, image_suffixes
-from mien.video import VIDEO_SUFFIXES, is_video
+from mien.video import VIDEO_SUFFIXES, is_video, opens
 
 __all__ = ["KNOWN", "SET_NAME", "SourceFile", "gather_files", "named_apart"]
 
@@ -35,7 +35,7 @@ class SourceFile:
     @property
     def is_video(self) -> bool:
         """Return whether it is read as a video."""
-        return is_video(self.path)
+        return is_video(self.path) or (self.path.suffix.lower() not in image_suffixes() and opens(self.path))
 
 
 def gather_files(sources: Iterable[Path]) -> tuple[list[SourceFile], list[str]]:

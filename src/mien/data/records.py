@@ -26,7 +26,8 @@ def read_records(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, dict[
     header = _fields(next(lines, ""))
     if isinstance(header, str) or not set(wanted) <= set(header):
         came = reprlib.repr(header if isinstance(header, str) else ", ".join(header))
-        raise DataError(f"{path}: expected the columns {', '.join(wanted)} in its first line; got {came}")
+        hint = _hint(header, wanted)
+        raise DataError(f"{path}: expected the columns {', '.join(wanted)} in its first line; got {came}{hint}")
     for number, line in enumerate(lines, start=2):
         fields = _fields(line)
         if isinstance(fields, str):
@@ -37,6 +38,18 @@ def read_records(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, dict[
             yield number, f"expected {len(header)} fields, got {len(fields)} (is the line torn?)"
         else:
             yield number, dict(zip(header, fields, strict=True))
+
+
+def _hint(header: list[str] | str, wanted: Sequence[str]) -> str:
+    """Return what may help where a header lacks columns."""
+    if isinstance(header, str):
+        return ""
+    text = ",".join(header)
+    if "\0" in text or "\udcff" in text:
+        return "; save it as CSV in UTF-8"
+    if any(set(wanted) <= {field.strip() for field in text.split(mark)} for mark in ";\t"):
+        return "; separate its fields by commas"
+    return "; write them in lower case" if set(wanted) <= set(text.lower().split(",")) else ""
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -15,7 +15,7 @@ from mien.errors import MienError
 from mien.evaluate.report import plain
 from mien.labels import FERPLUS
 from mien.metrics import mcnemar
-from mien.paper.context import Context, rate, share
+from mien.paper.context import Context, number, rate, share
 from mien.paper.page import Block, Gap, Picture, Section, Table, Text
 from mien.paper.studies import Run
 from mien.types import BoolArray
@@ -53,13 +53,13 @@ def variation(context: Context) -> Section:
     balance = context.studies.of("balance")
     blocks: list[Block] = [
         Text(
-            "The paper asks for standard deviations, confidence intervals and cross-validation, and gives none. Here "
-            "train and validation are joined and cut into parts, identical pictures together; each part is "
+            "The paper speaks of standard deviations, confidence intervals and cross-validation, and gives no figure "
+            "of them. Here train and validation are joined and cut into parts, identical pictures together; each is "
             f"validated on once. {_epochs([*context.studies.of('folds').values(), *balance.values()])}"
         )
     ]
     if scores := context.scores(folds):
-        accuracies = [float(score["accuracy"]) for score in scores.values()]
+        accuracies = [number(score, "accuracy") for score in scores.values()]
         rows = [[run.variant, share(one)] for run, one in zip(scores, accuracies, strict=True)]
         caption = f"Cross-validation: {_spread(accuracies)}. The best epoch was chosen on the part itself."
         blocks.append(Table(caption, ["validated on", "accuracy"], rows))
@@ -90,8 +90,12 @@ def _study(context: Context, runs: dict[str, list[Run]], name: str, title: str, 
             share(statistics.fmean(accuracies.values())),
             [_deviation(accuracies.values()), _deviation(gains)],
         )
-        rows.append([variant, str(len(accuracies)), mean, deviations[0], gain, deviations[1] if gain else "", *extra])
-    head = ["variant", "seeds", "accuracy", "deviation, points", "gain, points", "its deviation"]
+        trained = next(row for row in map(context.row, runs[variant]) if row)
+        rows.append([
+            variant, f"{int(trained.parameters):,}", str(len(accuracies)), mean, deviations[0], gain,
+            deviations[1] if gain else "", *extra,
+        ])  # fmt: skip
+    head = ["variant", "parameters", "seeds", "accuracy", "deviation, points", "gain, points", "its deviation"]
     blocks: list[Block] = []
     if rows:
         blocks.append(Table(f"{title}.", [*head, "mean recall"] if recall else head, rows))
@@ -112,7 +116,7 @@ def _epochs(variants: Iterable[list[Run]]) -> str:
 
 def _by_seed(context: Context, runs: list[Run], column: str) -> dict[int, float]:
     """Return a column of results.csv by the seed of those of some runs that were trained."""
-    return {run.recipe.seed: float(score[column]) for run, score in context.scores(runs).items()}
+    return {run.recipe.seed: number(score, column) for run, score in context.scores(runs).items()}
 
 
 def _draw(found: dict[str, list[float]]) -> Figure:

@@ -176,7 +176,8 @@ def write_paper(context: Context, out: str | Path, *, listener: Listener | None 
     read_in = f"{context.data.resolve().name}, {len(manifest.label):,} faces ({splits})"
     facts = [
         f"Data: {context.failed.get(DATA) or read_in}.",
-        "Rows of tables with a coloured ground are the paper's, as printed; all else was measured by mien.",
+        "Rows of tables with a coloured ground, and columns called paper, are the paper's as printed, but for notes "
+        "and intervals; all else was measured by mien where no source is named.",
         f"Every score of ours stands in {context.ledger.folder.name}/: results.csv the scores, runs.csv the networks "
         "that were trained, searches.csv the trials.",
         f"Made on {made}, {hardware()}, commit {commit() or 'unknown'}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from mien.paper.studies import Run, SearchPlan, Studies, identity, search_identi
 from mien.types import BoolArray
 from mien.weights import catalogue
 
-__all__ = ["DATA", "LEFT_OUT", "NATURAL", "Context", "Measured", "interval", "percent", "rate", "share"]
+__all__ = ["DATA", "LEFT_OUT", "NATURAL", "Context", "Measured", "interval", "number", "percent", "rate", "share"]
 
 DATA, NATURAL, LEFT_OUT = "the dataset", "the natural pictures", "natural pictures left out"  # in Context.failed
 FER2013_SPLITS = (28_709, 3_589, 3_589)  # faces in train, val and test
@@ -193,6 +194,14 @@ class Context:
             )  # fmt: skip
         self._measured[key] = Measured(table, subsets)
         return self._measured[key]
+
+
+def number(score: dict[str, str] | None, column: str = "accuracy") -> float:
+    """Return a number of a row of results.csv, its accuracy where no column is named; NaN where there is no row."""
+    if score is None:
+        return math.nan
+    # The column of accuracies is rounded.
+    return int(score["correct"]) / int(score["n"]) if column == "accuracy" else float(score[column])
 
 
 def share(value: float) -> str:

@@ -54,7 +54,7 @@ def later(context: Context) -> Section:
         "What the paper leaves for later",
         [
             Table(
-                "Named in sections I, IV and V of the paper.",
+                "Named in the abstract and in sections I, IV and V of the paper.",
                 ["plan", "in mien", "figure, or why not"],
                 [*rows, ["better rates", "a larger network with two heads", f"mien-fer2013: {shipped}"]],
             )

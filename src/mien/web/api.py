@@ -18,7 +18,7 @@ from mien.web.live import Cameras
 from mien.web.metrics import CONTENT_TYPE_LATEST, Measured, Metrics
 from mien.web.openapi import describe_with
 from mien.web.pictures import PictureReader
-from mien.web.problems import add_problems, describe, problem
+from mien.web.problems import Ending, add_problems, describe, problem
 from mien.web.recognizing import add_recognizing
 from mien.web.static_files import STATIC, add_static
 from mien.web.video_routes import add_videos
@@ -65,6 +65,7 @@ def create_api(
     app.add_middleware(
         Access, token=token, names=names, refuse=problem, open_paths=frozenset({HEALTH}),
     )  # fmt: skip
+    app.add_middleware(Ending)
     app.add_middleware(Measured, metrics=metrics)
     add_problems(app)
     router = app.router

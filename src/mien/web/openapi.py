@@ -24,12 +24,22 @@ def describe_with(app: FastAPI, *, token: bool, open_paths: frozenset[str]) -> N
                 title=app.title, version=app.version, description=app.description, routes=app.routes,
             )  # fmt: skip
             made["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+            _add_refusals(made)
             if token:
                 _add_token(made, open_paths)
             app.openapi_schema = made
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # as FastAPI's documentation has it
+
+
+def _add_refusals(made: dict[str, Any]) -> None:
+    """Add what pages of other sites are answered where they send something."""
+    refused = {str(status): told for status, told in describe(403).items() if status == 403}
+    for operations in made["paths"].values():
+        for method, operation in operations.items():
+            if method != "get":
+                operation["responses"] |= refused
 
 
 def _add_token(made: dict[str, Any], open_paths: frozenset[str]) -> None:

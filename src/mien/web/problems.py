@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from http import HTTPStatus
 from typing import Any
@@ -13,11 +14,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.errors import InputError, OutputError
 
-__all__ = ["PROBLEM_TYPE", "Problem", "add_problems", "describe", "problem"]
+__all__ = ["PROBLEM_TYPE", "Ending", "Problem", "add_problems", "describe", "problem"]
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
 def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return what OpenAPI says of the errors of a route: these, and those that every route has."""
     described: dict[int | str, dict[str, Any]] = {}
-    for status in sorted({*statuses, 400, 421, 500}):
+    for status in sorted({*statuses, 400, 421, 500, 503}):
         schema = {"$ref": "#/components/schemas/Problem"}
         described[status] = {"description": _WHEN[status], "content": {PROBLEM_TYPE: {"schema": schema}}}
     if 429 in described:
@@ -105,6 +106,33 @@ def add_problems(app: FastAPI) -> None:
     def _ours(_request: Request, error: Exception) -> Response:
         log.error("error of the service", exc_info=error)
         return problem(500, "An error of the service; its log says more.")
+
+
+class Ending:
+    """Has requests that the end of the service cuts off answered, those of which nothing was answered yet."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Stand before an app."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; its cancellation, which the server's end alone brings about, ends here."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noted)
+        except asyncio.CancelledError:
+            if not begun:
+                refusal = problem(503, "The service is stopping; try again later.", {"Retry-After": "5"})
+                await refusal(scope, receive, send)
 
 
 def _methods(app: FastAPI, scope: Scope) -> set[str]:

@@ -192,6 +192,8 @@ def _is_one_of(kind: str, types: frozenset[str]) -> bool:
 
 def _plain_name(name: str | None) -> str | None:
     """Return the name of a file without folders and without what steers a terminal, None where nothing is left."""
-    last = (name or "").replace("\\", "/").rpartition("/")[2]
+    # As the living standard of HTML has forms escape these three, and nothing else.
+    name = (name or "").replace("%22", '"').replace("%0D", "").replace("%0A", "")
+    last = name.replace("\\", "/").rpartition("/")[2]
     kept = "".join(letter for letter in last if letter.isprintable())
     return kept[:MAX_NAME] or None

@@ -141,6 +141,8 @@ def _add_results(router: APIRouter, videos: Videos) -> None:
             why = job["error"] if job["state"] == "failed" else f"{100 * job['progress']:.0f}% are read"
             raise HTTPException(409, f"The video is not done: {why}")
         path, source = videos.file(job_id, name)
+        if not path.is_file():  # whoever clears temporary folders was here
+            raise _not_here()
         shown = f"{Path(source).stem}{path.suffix}" if save else None
         return FileResponse(path, media_type=media_type, filename=shown)
 

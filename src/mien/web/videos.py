@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import MienError, OutputError
+from mien.files import output_errors
 from mien.recognize import Recognizer
 from mien.video import duration_of
 from mien.web.limits import Limits, too_many
@@ -83,7 +84,8 @@ class Videos:
                 f"{self._limits.max_videos} videos are here, as many as are at once; delete one that is done, or try"
                 " again.", retry_after_s=RETRY_AFTER_S,
             )  # fmt: skip
-        folder = Path(tempfile.mkdtemp(prefix="mien-serve-"))  # which nobody else may enter
+        with output_errors(Path(tempfile.gettempdir())):
+            folder = Path(tempfile.mkdtemp(prefix="mien-serve-"))  # which nobody else may enter
         self._coming += 1
         try:
             yield folder

@@ -19,7 +19,7 @@ class CrossLeNet(nn.Module):
     """Two 5x5 convolutions, each with 2x2 pooling; the full connection reads both pooled maps.
 
     Source: Li, Lin and Jiang 2018, "Facial Expression Recognition with Cross-connect LeNet-5 Network" (Acta Automatica
-    Sinica 44(1), in Chinese), which the paper's Figure 6 names.
+    Sinica 44(1), in Chinese): whom the paper's Figure 6 is taken to mean by "the Li et al. model", as it does not say.
 
     What is known, and what was decided:
 

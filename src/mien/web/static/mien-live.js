@@ -8,6 +8,7 @@ const CLOSED = { // by the code that the server closes with
   1001: "The server is stopping, or has heard nothing from this camera for long.",
   1003: "The server does not take what this page sends.",
   1009: "The camera's picture is too large for the server.",
+  1012: "The server is stopping.",
   1013: "The server has as many cameras as it takes.",
 };
 

@@ -7,7 +7,8 @@ import {plural, save, sentenceOf, stem, toCsv, toRow} from "./mien-words.js";
 
 const AT_ONCE = 8; // pictures in a request
 const AT_ONCE_BYTES = 16e6;
-const NOT_THESE = [413, 415, 422]; // refused for what they are: others, or each alone, may do
+const TURNED = "This browser shows the picture lying otherwise than it was read, so that no boxes are drawn";
+const NOT_THESE = [413, 415, 422, 503]; // refused for what they are or take: others, or each alone, may do
 
 let pictures = []; // {file, card, answer}: answer is null until the server has given it
 let labels = [];
@@ -139,12 +140,12 @@ function addCard(file) {
 }
 
 function finish(picture, answer) {
-  picture.answer = answer;
+  picture.answer = {...answer, name: picture.file.name}; // forms change names with quotes
   const {card} = picture;
   if (!card.isConnected) return;
   const [words, png] = [card.querySelector(".small"), card.querySelector("button")];
   words.classList.toggle("notice", answer.error !== null);
-  words.textContent = answer.error ?? (answer.faces.length ? plural(answer.faces.length, "face") : "No face");
+  words.textContent = wordsOf(answer);
   if (answer.error === null) {
     if (answer.faces.length) new People(card.querySelector(".people")).show(answer.faces);
     png.hidden = false;
@@ -152,6 +153,8 @@ function finish(picture, answer) {
   }
   draw(card);
 }
+
+const wordsOf = ({error, faces}) => error ?? (faces.length ? plural(faces.length, "face") : "No face");
 
 function toggle(card, shown) {
   if (!shown) {
@@ -186,13 +189,22 @@ function draw(card) {
   if (image.hidden) return;
   card.querySelector(".picture").style.minHeight = "";
   image.alt = answer === null ? file.name : `${file.name}: ${sentenceOf(answer.faces)}`;
-  canvas.hidden = !answer?.width;
-  if (answer?.width) overlay(canvas, answer.faces, answer);
+  const turned = answer?.width && !fits(image.naturalWidth, image.naturalHeight, answer);
+  if (turned) card.querySelector(".small").textContent = `${wordsOf(answer)}. ${TURNED}.`;
+  canvas.hidden = !answer?.width || turned;
+  if (!canvas.hidden) overlay(canvas, answer.faces, answer);
 }
+
+// Browsers leave some pictures lying as they are stored (WebP with an orientation), which the server turns upright.
+const fits = (width, height, answer) => Math.abs(width / height / (answer.width / answer.height) - 1) < 0.02;
 
 async function savePng({file, answer}) {
   try {
     const picture = await createImageBitmap(file);
+    if (!fits(picture.width, picture.height, answer)) {
+      notice(`${file.name}: ${TURNED}; mien recognize --annotate does.`);
+      return;
+    }
     save(`${stem(file.name)}-mien.png`, await toPng(annotated(picture, answer.faces, answer)));
     picture.close();
   } catch {

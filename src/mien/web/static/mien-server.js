@@ -1,6 +1,7 @@
 // What the page says to its server.  A refusal comes back as an Error whose message is a sentence to show.
 
 const PATIENCE = 20; // times that a busy server is asked again
+const TOO_LONG = 2; // times where it took too long
 const DEFAULT_WAIT_S = 2; // where a busy server does not say how long
 const LONGEST_WAIT_S = 30;
 const LOST = "The server does not answer. Is mien serve still running?";
@@ -37,12 +38,15 @@ async function patiently(send, signal, onWait) {
     }
     if (response.ok) return response;
     const after = Number(response.headers.get("Retry-After"));
-    const busy = response.status === 429 || (response.status === 503 && after > 0);
-    if (!busy || tries === PATIENCE) throw new Refusal(response.status, await sentence(response));
+    const busy = {429: PATIENCE, 503: after > 0 ? TOO_LONG : 0}[response.status] ?? 0;
+    if (tries >= busy) throw new Refusal(response.status, await sentence(response));
     const waitS = Math.min(after > 0 ? after : DEFAULT_WAIT_S, LONGEST_WAIT_S);
     onWait(waitS);
-    await pause(1000 * waitS, signal);
-    onWait(0);
+    try {
+      await pause(1000 * waitS, signal);
+    } finally {
+      onWait(0);
+    }
   }
 }
 
