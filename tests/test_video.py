@@ -74,7 +74,8 @@ def test_a_time_shows_its_frame_where_the_file_has_no_index(tmp_path: Path, suff
     path = tmp_path / f"clip{suffix}"
     with av.open(str(path), "w") as container:
         kind = "libx264" if suffix == ".ts" else "mpeg2video"
-        stream = container.add_stream(kind, rate=25, options={"g": "50", "preset": "ultrafast"})
+        made = container.add_stream(kind, rate=25, options={"g": "50", "preset": "ultrafast"})
+        stream = cast("av.VideoStream", made)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for number in range(125):
             grey = np.full((48, 64, 3), 2 * number, np.uint8)

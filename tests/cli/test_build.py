@@ -111,8 +111,8 @@ def test_a_file_is_forgotten_by_its_path_its_name_or_the_end_of_that(
     ):
         code, _, err = run_mien("data", "forget", folder, "--file", name)
         assert (code, told in err) == (2, True), err
-    for name, count in ((photos / "a/one.jpg", 3), ("b/one.jpg", 2), ("photos/two.jpg", 1), ("three.jpg", 0)):
-        assert run_mien("data", "forget", folder, "--file", name)[0] == 0
+    for given, count in ((photos / "a/one.jpg", 3), ("b/one.jpg", 2), ("photos/two.jpg", 1), ("three.jpg", 0)):
+        assert run_mien("data", "forget", folder, "--file", given)[0] == 0
         assert len(list(FaceSet(folder).files())) == count
 
 
