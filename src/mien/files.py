@@ -23,6 +23,7 @@ __all__ = [
     "output_errors",
     "printable",
     "sha256_of",
+    "shortened",
     "write_text",
 ]
 
@@ -140,6 +141,14 @@ def printable(path: str | os.PathLike[str]) -> str:
     r"""Return a path as text that can be printed and stored: what is not UTF-8 in it, or steers a terminal, is \xNN."""
     text = os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def shortened(name: str, longest: int) -> str:
+    """Return a file's name of so many bytes at most, of a longer one its beginning with a hash of the whole."""
+    if len(name.encode("utf-8", "replace")) <= longest:
+        return name
+    mark = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{name.encode('utf-8', 'replace')[: longest - 9].decode(errors='ignore')}-{mark}"
 
 
 def is_device(path: Path) -> bool:

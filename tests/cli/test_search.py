@@ -50,6 +50,7 @@ def test_the_best_recipe_is_written_and_can_be_trained(
     [
         ("", (), "no [search] section"),
         (RECIPE, ("--strategy", "luck"), "unknown strategy 'luck'"),
+        (RECIPE, ("--set", "optimiser.learning_rate=0.1"), "--set optimiser.learning_rate would be ignored"),
         (RECIPE + '"model.widths" = [[4], [4, 8]]', (), "search.model.widths: [4, 8] cannot be: 2 widths for 1 depths"),
     ],
 )

@@ -271,10 +271,16 @@ def test_settings_are_changed_as_toml_and_stand_behind_the_name() -> None:
         ("augment=3", "augment is 3; expected a table"),
         ("seed=3\nmirror=false", "out of range: name"),
         ("name=other", "expected KEY=VALUE"),
-        ("licence=" + "long " * 50, "out of range: name"),
     ],
     ids=lambda text: text[:20],
 )
 def test_a_setting_that_cannot_be_changed_so_is_refused(setting: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         with_settings(Recipe("x"), [setting])
+
+
+def test_many_settings_leave_a_name_that_a_folder_can_have_and_no_two_the_same() -> None:
+    names = [with_settings(Recipe("x"), ["licence=" + "long " * 50, f"seed={seed}"]).name for seed in (1, 2)]
+    assert [len(name.encode()) for name in names] == [200, 200]
+    assert names[0] != names[1]
+    assert names[0].startswith("x licence=long")

@@ -223,6 +223,18 @@ def test_the_prior_is_how_often_people_named_each_of_the_seven_in_train(make_dat
         np.testing.assert_allclose(load(config(folder, labels=labels)).prior, named / 13.5, rtol=1e-6)
 
 
+def test_what_evens_labels_out_evens_the_prior_out(make_dataset: MakeDataset) -> None:
+    folder = make_dataset(train=20, val=7)
+    label = read(folder).manifest.label
+    rewrite(folder, label=np.where(np.arange(len(label)) < 14, 3, label))
+    labels = np.bincount(read(folder).manifest.label[:20], minlength=7)
+    there = labels > 0
+    for balance in ("loss", "sampling", "copies"):
+        prior = load(config(folder, balance=balance)).prior
+        np.testing.assert_allclose(prior[there], (20 / there.sum() + 1) / 27, rtol=1e-6)
+    np.testing.assert_allclose(load(config(folder)).prior, (labels + 1) / 27, rtol=1e-6)
+
+
 def test_twins_of_train_are_left_out_of_validation_where_the_recipe_says_so(make_dataset: MakeDataset) -> None:
     # Of the first dataset, 14 and 16 show crops of train, 15 one of val; of the second, 7 one of the first's train.
     first = rewrite(make_dataset("a", train=14, val=7, test=7), copied={14: 3, 16: 0, 15: 20})

@@ -48,6 +48,7 @@ def test_lists_are_choices_and_tables_intervals(tmp_path: Path) -> None:
         ('"model.dropout" = { low = 0.3, high = 0.2 }', "low below high"),
         ('"optimiser.learning_rate" = { low = 0, high = 0.2, log = true }', "above 0 where log is true"),
         ('"model.dropout" = { low = 0.3, high = nan }', "expected a list"),
+        ('"augment.mixup" = { low = 0, high = 0.5 }', "search.augment.mixup: 0.0005 cannot be"),
         ('"model.dropout" = { low = 0.3, high = 0.5, step = 0.1 }', "expected a list"),
         ('"model.dropout" = { low = 1, high = 1e300 }', "expected a list"),
         ('"model.droput" = [0.3]', "search.model.droput: 0.3 cannot be: unknown key model.droput"),
@@ -71,9 +72,14 @@ def test_what_cannot_be_searched_is_told_in_one_line(tmp_path: Path, text: str, 
 
 
 def test_keys_need_no_quotes_and_a_setting_of_fractions_is_no_whole_number(tmp_path: Path) -> None:
-    path = section(tmp_path, "augment.mixup = { low = 0, high = 1 }\noptimiser.epochs = { low = 2, high = 4 }")
+    path = section(tmp_path, "augment.erase = { low = 0, high = 1 }\noptimiser.epochs = { low = 2, high = 4 }")
     space = read_space(path, RECIPE, CropSpec())
-    assert space == {"augment.mixup": Interval(0, 1), "optimiser.epochs": Interval(2, 4, whole=True)}
+    assert space == {"augment.erase": Interval(0, 1), "optimiser.epochs": Interval(2, 4, whole=True)}
+
+
+def test_each_choice_counts_once(tmp_path: Path) -> None:
+    path = section(tmp_path, "model.dropout = [0.1, 0.1, 0.3]")
+    assert read_space(path, RECIPE, CropSpec()) == {"model.dropout": Choices((0.1, 0.3))}
 
 
 def test_settings_that_belong_together_can_be_searched_together(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from mien.cli.console import err, out, progress_bar
 from mien.errors import InputError
+from mien.files import check_folder, shortened
 
 if TYPE_CHECKING:
     from mien.data.manifest import Dataset
@@ -77,7 +77,6 @@ def evaluate(
     from mien.evaluate.report import draw_confusion, read_results, write_confusion
     from mien.evaluate.score import predict_split, write_samples
     from mien.evaluate.truth import TRUTHS
-    from mien.files import check_folder
 
     for name, value, known in (
         ("split", split, SPLITS), ("truth", truth, TRUTHS), ("views", views, VIEWS), ("change", change, CHANGES)
@@ -145,11 +144,7 @@ def evaluate(
 
 def _plain(parts: list[str]) -> str:
     """Return the name of a folder that tells what was measured; a long one ends in a hash of the whole."""
-    name = "-".join(re.sub(r"[^\w.-]+|^\.+", "_", part) for part in parts)
-    if len(name.encode()) <= LONGEST_NAME:
-        return name
-    kept = name.encode()[:LONGEST_NAME].decode(errors="ignore")
-    return f"{kept}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return shortened("-".join(re.sub(r"[^\w.-]+|^\.+", "_", part) for part in parts), LONGEST_NAME)
 
 
 def _check_pair(after: Ensemble, before: Ensemble) -> None:

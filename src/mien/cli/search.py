@@ -10,6 +10,7 @@ import typer
 
 from mien.cli.console import err, out, progress_bar
 from mien.cli.recipes import DataOption, SettingsOption, with_data
+from mien.errors import InputError
 
 __all__ = ["search"]
 
@@ -44,6 +45,11 @@ def search(
 
     recipe = with_data(with_settings(read_recipe(recipe_path), settings or ()), data)
     space = read_space(recipe_path, recipe, load(recipe.data).crop)
+    for key in (setting.partition("=")[0].strip() for setting in settings or ()):
+        if key in space:
+            raise InputError(
+                f"--set {key} would be ignored: the recipe's [search] opens it; leave it out here or there"
+            )
     folder = out_dir or Path(".runs/search") / f"{recipe.name} {strategy}"
     epochs = recipe.optimiser.epochs
     with progress_bar("searching", unit="epochs", total=trials * epochs) as advance:

@@ -84,7 +84,7 @@ def verdict(comparison: Comparison, *, before: str, after: str) -> str:
     if comparison.p < SIGNIFICANT:
         return f"{after} is {'better' if gained > lost else 'worse'} than {before}: {faces}, {chance}"
     if not gained + lost:
-        return f"{after} and {before} are right on the same faces, all {n}"
+        return f"{after} and {before} are right on the same {comparison.after.correct} of {n} faces"
     return (
         f"no difference between {after} and {before} can be told apart from chance: {faces}, {chance}; "
         "more labelled faces would tell smaller differences"

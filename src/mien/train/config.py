@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import InputError, RecipeError
+from mien.files import shortened
 from mien.spec import CONTRASTS, NORMALISATIONS
 from mien.train.balance import BALANCES
 
@@ -264,7 +265,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         except (ValueError, RecursionError):  # not TOML, a number of 5,000 digits, brackets without end
             values[key] = value
     name = " ".join([recipe.name, *(setting.replace("/", "_").replace("\\", "_") for setting in settings)])
-    return with_values(recipe, values, name=name)
+    return with_values(recipe, values, name=shortened(name, LONGEST_NAME))
 
 
 def with_values(recipe: Recipe, values: Mapping[str, object], *, name: str) -> Recipe:

@@ -114,6 +114,10 @@ def load(config: DataConfig) -> TrainingData:
                 )
     seven = tables["train"].targets[:, HEADS[config.labels][-1].columns][:, : len(FER2013)]
     sha256 = "+".join(dataset.manifest.sha256 for dataset in datasets)
+    if config.balance != "none":  # each label is learned from as often or as much as the others
+        labels = tables["train"].labels(HEADS[config.labels][0].columns)
+        rarity = 1.0 / np.bincount(labels)[labels]
+        seven = seven * (rarity / rarity.mean())[:, None]
     counts = seven.sum(axis=0) + 1  # as if each were there once more: an expression without a face is not impossible
     return TrainingData(tables["train"], tables["val"], counts / counts.sum(), crop, sha256)
 

@@ -30,7 +30,7 @@ from mien.train.devices import autocast, find_device, find_layout, has_room, mem
 from mien.train.network import Predictor, normalise, to_input
 from mien.train.run_folder import LOCK, calibrate, prepare, refuse_run, restore, save_best, save_last, stamp
 from mien.train.schedule import learning_rate_at, size_at
-from mien.train.start import hash_of_start
+from mien.train.start import hash_of_start, temperatures_of_start
 from mien.train.state import State, start
 from mien.train.teach import hashes_of_teachers, load_teachers, teach, total_loss
 from mien.train.validate import asked, fit_temperatures, mean_probabilities, predict_views
@@ -192,7 +192,7 @@ def _validate(state: State, recipe: Recipe, data: TrainingData, device: torch.de
     chosen_by = [head.name for head in answering(recipe.data.labels)]
     if recipe.model.start:
         chosen_by = [next(iter(answers))]
-        fit_temperatures(answers, views, data.val)  # how the heads are joined depends on them
+        fit_temperatures(answers, views, data.val, kept=temperatures_of_start(recipe))
     losses, accuracies = {}, {}
     for name in chosen_by:
         rows, expected = asked(answers[name], data.val)

@@ -17,6 +17,7 @@ from mien.train.answers import make_answers
 from mien.train.config import Recipe, dumps, from_fields
 from mien.train.curves import Row
 from mien.train.dataset import TrainingData
+from mien.train.start import temperatures_of_start
 from mien.train.state import State
 from mien.train.validate import fit_temperatures, predict_views
 
@@ -128,7 +129,7 @@ def calibrate(folder: Path, recipe: Recipe, data: TrainingData, device: torch.de
     predictor, _, _ = checkpoint.load_predictor(folder / "best.pt")
     views = predict_views(predictor.to(device), data.val, device, mirror=recipe.mirror)
     answers = make_answers(recipe, torch.from_numpy(data.prior), {})
-    fit_temperatures(answers, views, data.val)
+    fit_temperatures(answers, views, data.val, kept=temperatures_of_start(recipe))
     temperatures = {name: answer.temperature for name, answer in answers.items()}
     fields = {**content, "recipe": dataclasses.asdict(recipe), "specs": _specs(recipe, data, temperatures)}
     checkpoint.save(folder / "best.pt", fields)

@@ -26,8 +26,8 @@ def learning_rate_at(config: OptimiserConfig, step: int, steps_per_epoch: int) -
 def size_at(config: OptimiserConfig, epoch: int) -> int:
     """Return the side in pixels that crops are brought to in an epoch, counted from 1; 0: as they are.
 
-    The run is cut into as many equal parts as there are sizes.  Small crops first save time and cost little
-    (Tan and Le 2021, "EfficientNetV2", section 4, where pictures grow likewise).
+    The run is cut into as many equal parts as there are sizes; one of fewer epochs takes the last sizes.  Small crops
+    first save time and cost little (Tan and Le 2021, "EfficientNetV2", section 4, where pictures grow likewise).
     """
-    sizes = config.sizes_px
+    sizes = config.sizes_px[-config.epochs :]
     return sizes[(epoch - 1) * len(sizes) // config.epochs] if sizes else 0

@@ -86,7 +86,8 @@ class Interval:
 
     def ends(self) -> list[object]:
         """Return the values that a recipe must be able to take."""
-        return [self.low, self.high]
+        within = [] if self.whole else [self.low + 1e-3 * (self.high - self.low)]  # 0 may be allowed, and a little not
+        return [self.low, self.high, *within]
 
     def decode(self, found: object) -> object:
         """Return a value that Optuna keeps as a recipe's."""
@@ -127,7 +128,7 @@ def _range(recipe: Recipe, key: str, value: object) -> Choices | Interval:
     if not any(key == opened or key.startswith(f"{opened}.") for opened in SEARCHED):
         raise RecipeError(f"search.{key}: nothing to search; what can be is {', '.join(SEARCHED)}")
     if isinstance(value, list) and value:
-        return Choices(tuple(value))
+        return Choices(tuple({json.dumps(choice, default=str): choice for choice in value}.values()))  # each once
     if isinstance(value, dict) and {"low", "high"} <= value.keys() <= ENDS:
         low, high, log = value["low"], value["high"], value.get("log", False)
         numbers = all(type(end) in (int, float) and abs(end) < LARGEST for end in (low, high)) and type(log) is bool

@@ -22,7 +22,7 @@ from mien.train.network import Predictor
 from mien.types import FloatArray
 from mien.weights import catalogue
 
-__all__ = ["hash_of_start", "read_weights", "start_from"]
+__all__ = ["hash_of_start", "read_weights", "start_from", "temperatures_of_start"]
 
 NETWORK = "network."  # before the names of the weights in an exported file: the network is a part of the Predictor
 HALF, INTEGERS = ".fp16", "_quantized"  # behind them, where they are kept otherwise than in fp32
@@ -56,14 +56,7 @@ def start_from(network: nn.Module, recipe: Recipe, crop: CropSpec, prior: FloatA
         raise RecipeError(f"{where}: the weights of vit and of model.cosine cannot be read off a file")
     if recipe.data.labels == "both" and recipe.people.fer2013_share == 1:
         raise RecipeError(f"{where} wants people.fer2013_share below 1: FER+'s head would answer nothing")
-    try:
-        path, _ = catalogue.find(recipe.model.start)
-        answers = Classifier.load(path).answers
-        model = onnx.load(path)
-        described = {entry.key: entry.value for entry in model.metadata_props}
-        specs = {answer: ModelSpec.loads(described[spec_key(answer)]) for answer in answers}
-    except (InputError, ModelError) as error:
-        raise RecipeError(f"{where} cannot be used: {error}") from error
+    model, specs = _read(recipe, where)
     _check(specs, recipe, crop, where)
     weights = read_weights(model)
     _fill(network, _in_order(weights, network, recipe, crop, where), where)
@@ -72,6 +65,30 @@ def start_from(network: nn.Module, recipe: Recipe, crop: CropSpec, prior: FloatA
             torch.from_numpy(prior), recipe.people.logit_adjustment
         )
         _take_over(handicap, network, specs["ferplus"].temperature, recipe, where)
+
+
+def temperatures_of_start(recipe: Recipe) -> dict[str, float]:
+    """Return the temperatures, by name, of the heads that the answer `people` of the file a recipe starts from is of.
+
+    That answer is made of the heads at their temperatures, so that with others it would be another; {} where the recipe
+    has no such answer, or starts afresh.  RecipeError where the file is not there.
+    """
+    if not recipe.model.start or recipe.data.labels != "both":
+        return {}
+    _, specs = _read(recipe, f"recipe {recipe.name!r}: model.start {recipe.model.start!r}")
+    return {head.name: specs[head.name].temperature for head in HEADS["both"]}
+
+
+def _read(recipe: Recipe, where: str) -> tuple[onnx.ModelProto, dict[str, ModelSpec]]:
+    """Return the file that a recipe starts from and what each of its answers says of itself."""
+    try:
+        path, _ = catalogue.find(recipe.model.start)
+        answers = Classifier.load(path).answers
+        model = onnx.load(path)
+        described = {entry.key: entry.value for entry in model.metadata_props}
+        return model, {answer: ModelSpec.loads(described[spec_key(answer)]) for answer in answers}
+    except (InputError, ModelError) as error:
+        raise RecipeError(f"{where} cannot be used: {error}") from error
 
 
 def read_weights(model: onnx.ModelProto) -> dict[str, FloatArray]:

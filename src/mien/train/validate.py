@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
@@ -54,12 +56,17 @@ def fit_temperature(views: FloatArray, targets: FloatArray, answer: Answer) -> f
     return min((1.0, found), key=loss_at)
 
 
-def fit_temperatures(answers: dict[str, Answer], views: FloatArray, table: CropTable) -> None:
-    """Give each answer the temperature that suits it on a table's crops.  views: logits (V, N, columns) of these."""
+def fit_temperatures(
+    answers: dict[str, Answer], views: FloatArray, table: CropTable, *, kept: Mapping[str, float]
+) -> None:
+    """Give each answer the temperature that suits it on a table's crops, or the one that is to be kept, by name.
+
+    views: logits (V, N, columns) of the crops.
+    """
     # The joined answer comes first by name and last here: it is made of the others at their temperatures.
-    for answer in reversed(answers.values()):
+    for name, answer in reversed(answers.items()):
         rows, expected = asked(answer, table)
-        answer.temperature = fit_temperature(views[:, rows], expected, answer)
+        answer.temperature = kept[name] if name in kept else fit_temperature(views[:, rows], expected, answer)
 
 
 def asked(answer: Answer, table: CropTable) -> tuple[BoolArray, FloatArray]:
