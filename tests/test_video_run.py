@@ -163,6 +163,27 @@ def test_a_copy_that_fails_on_the_way_costs_no_rows_and_is_tried_again(
     assert len(list(frames(tmp_path / "copy.mp4"))) == COUNT
 
 
+def test_a_copy_that_fails_late_is_not_made_of_what_came_before(
+    make_run: MakeRun, recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write, written = VideoWriter.write, iter(range(30))
+
+    def fail(writer: VideoWriter, image_rgb: ImageArray, time_s: float) -> None:
+        if next(written, None) is None:
+            raise OutputError(f"{writer._path}: cannot be written as video (No space left on device)")
+        write(writer, image_rgb, time_s)
+
+    monkeypatch.setattr(video_run, "MARK_S", 0.0)
+    monkeypatch.setattr(VideoWriter, "write", fail)
+    run = make_run(annotate=True)
+    run.read(recognizer)
+    assert run.progress.frames == COUNT
+    assert not list((tmp_path / "run").glob("part-*"))
+    with pytest.raises(OutputError, match=r"clip: its annotated copy cannot be written as video \(No space"):
+        run.write_annotated(tmp_path / "copy.mp4")
+    assert not (tmp_path / "copy.mp4").exists()
+
+
 def test_frames_further_apart_than_mp4_can_say_are_refused(tmp_path: Path) -> None:
     black = np.zeros((16, 16, 3), np.uint8)
     with VideoWriter(tmp_path / "a.mp4") as writer:

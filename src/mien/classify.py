@@ -55,7 +55,7 @@ class Classifier:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own classes, which share only this base
             if path.suffix == ".pt":
-                raise ModelError(f"{path}: a checkpoint; `mien models export` makes an ONNX file of it") from error
+                raise ModelError(f"{path}: not an ONNX file; `mien models export` makes one of a checkpoint") from error
             raise ModelError(f"{path}: not an ONNX file that can be run ({_one_line(error)})") from error
         described = session.get_modelmeta().custom_metadata_map
         outputs = [output.name for output in session.get_outputs() if spec_key(output.name) in described]

@@ -131,7 +131,7 @@ class Client:
         answer = self._ask("GET", _place_of(job_id))
         with self._understood():
             job: dict[str, Any] = json.loads(answer)
-            return {**job, "state": job["state"]}
+            return {key: job[key] for key in ("state", "progress", "error")} | job
 
     def cancel(self, job_id: str) -> None:
         """End the work on a video and delete everything of it; one that is no longer there is no error."""

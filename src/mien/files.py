@@ -145,10 +145,10 @@ def printable(path: str | os.PathLike[str]) -> str:
 
 def shortened(name: str, longest: int) -> str:
     """Return a file's name of so many bytes at most, of a longer one its beginning with a hash of the whole."""
-    if len(name.encode("utf-8", "replace")) <= longest:
+    content = name.encode("utf-8", "replace")
+    if len(content) <= longest:
         return name
-    mark = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
-    return f"{name.encode('utf-8', 'replace')[: longest - 9].decode(errors='ignore')}-{mark}"
+    return f"{content[: longest - 9].decode(errors='ignore')}-{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 def is_device(path: Path) -> bool:

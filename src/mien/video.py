@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -111,17 +112,25 @@ def frame_at(path: str | Path, time_s: float) -> ImageArray:
     for back_s in (*_SEEK_BACK_S, None):
         with _turning() as upright, _opened(path) as (container, stream):
             upright.take(stream)
-            frames_on = iter(_Decoder(container, stream, printable(path)))
-            first = next(frames_on, None)
-            start = 0.0 if first is None or first.time is None else first.time
-            shown = None
-            if back_s is None:
-                shown = first
+            decoded = iter(_Decoder(container, stream, printable(path)))
+            first, shown = next(decoded, None), None
+            if first is None:
+                break
+            clock, start_s = Clock(stream), first.time
+            if back_s is None or start_s is None:  # from the beginning
+                decoded = chain([first], decoded)
             else:
-                container.seek(max(0, int((start + time_s - back_s) * av.time_base)), backward=True)
-                frames_on = iter(_Decoder(container, stream, printable(path)))
-            for frame in frames_on:
-                if frame.time is not None and frame.time - start > time_s + 1e-3:
+                try:
+                    container.seek(max(0, int((start_s + time_s - back_s) * av.time_base)), backward=True)
+                except av.FFmpegError:  # nothing can be sought in it
+                    continue
+                decoded = iter(_Decoder(container, stream, printable(path)))
+            for frame in decoded:
+                if back_s is None or start_s is None:
+                    frame_s = clock.time_of(frame)
+                else:
+                    frame_s = 0.0 if frame.time is None else frame.time - start_s
+                if frame_s > time_s + 1e-3:
                     break
                 shown = frame
             if shown is not None:

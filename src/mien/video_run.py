@@ -87,7 +87,7 @@ class VideoRun:
         goes_on = resume and is_marked(folder)
         if goes_on:
             self._restore()
-        if self.progress.copy_failed:  # which only reading all frames once more can mend
+        if self.progress.done and self.progress.copy_failed:  # which only reading all frames once more can mend
             self.progress, self._reader_state, goes_on = _Progress(), None, False
         if not goes_on:
             shutil.rmtree(folder, ignore_errors=True)
@@ -150,7 +150,9 @@ class VideoRun:
         return summary, timeline
 
     def write_annotated(self, target: Path) -> None:
-        """Write the annotated copy with the sound of the video; OutputError where that is not possible."""
+        """Write the annotated copy with the sound of the video; OutputError where that is or was not possible."""
+        if self.progress.copy_failed:
+            raise OutputError(f"{self._name}: its annotated copy {self.progress.copy_failed}")
         join([self._part(number) for number in range(self.progress.parts)], self._source, target)
 
     def remove(self) -> None:
@@ -265,3 +267,6 @@ class _Parts:
             writer, self._writer = self._writer, None
             if writer is not None:
                 writer.__exit__(type(error), error, None)
+            for number in range(self._progress.parts + 1):  # of no use, and in the way of the rows on a full disk
+                self._place(number).unlink(missing_ok=True)
+            self._progress.parts = 0

@@ -233,6 +233,12 @@ def test_what_evens_labels_out_evens_the_prior_out(make_dataset: MakeDataset) ->
         prior = load(config(folder, balance=balance)).prior
         np.testing.assert_allclose(prior[there], (20 / there.sum() + 1) / 27, rtol=1e-6)
     np.testing.assert_allclose(load(config(folder)).prior, (labels + 1) / 27, rtol=1e-6)
+    voted = make_dataset("voted", train=20, val=7, votes=True)
+    data = load(config(voted, labels="both", balance="sampling"))
+    shown = np.bincount(data.train.labels(slice(0, 7)), minlength=7)
+    rarity = 1 / shown[data.train.labels(slice(0, 7))]
+    seen = (data.train.targets[:, 7:14] * rarity[:, None]).sum(axis=0) / rarity.mean() + 1
+    np.testing.assert_allclose(data.prior, seen / seen.sum(), rtol=1e-5)
 
 
 def test_twins_of_train_are_left_out_of_validation_where_the_recipe_says_so(make_dataset: MakeDataset) -> None:

@@ -220,6 +220,7 @@ def test_a_request_that_the_end_of_the_service_cuts_off_is_told(
     assert told.startswith(b"HTTP/1.1 503 ")
     assert b"retry-after: 5" in told.lower()
     assert b"The service is stopping" in told
+    assert b"cache-control: private, no-store" in told.lower()
     service.thread.join(20)
     assert "Traceback" not in caplog.text
 

@@ -377,6 +377,11 @@ def test_pictures_that_take_too_long_together_are_sent_one_by_one_and_cancelling
     expect(page.locator("#cards .words")).to_have_text(["happy 97%", "happy 97%"])
     assert sent == [2, 2, 1, 1]
     page.unroute("**/v1/recognize")
+    page.route("**/v1/recognize", lambda route: route.fulfill(status=503, body="down"))
+    drop(page, ("c.jpg", portrait.read_bytes()), ("d.jpg", portrait.read_bytes()))
+    expect(page.locator("#notice")).to_contain_text("The server answers 503")
+    expect(page.locator("#cards > article")).to_have_count(2)
+    page.unroute("**/v1/recognize")
     busy = {"title": "Too many", "status": 429, "detail": "Too many at once."}
     page.route("**/v1/recognize", lambda route: route.fulfill(status=429, json=busy, headers={"Retry-After": "30"}))
     drop(page, ("c.jpg", portrait.read_bytes()))

@@ -169,10 +169,11 @@ def forget(
 def _name_in(faceset: FaceSet, file: str) -> str:
     """Return what a set calls a file: by that name, the file's path or the end of its name; InputError for none."""
     rows = list(faceset.files())
-    by_name = [row.name for row in rows if row.name == file]
-    by_path = [row.name for row in rows if os.path.realpath(row.path) == os.path.realpath(file)]
-    by_end = [row.name for row in rows if row.name.endswith(f"/{file}")]
-    found = by_name or by_path or by_end
+    if any(row.name == file for row in rows):
+        return file
+    path = os.path.realpath(file)
+    by_path = [row.name for row in rows if os.path.realpath(row.path) == path]
+    found = by_path or [row.name for row in rows if row.name.endswith(f"/{file}")]
     if len(found) == 1:
         return found[0]
     if found:

@@ -78,8 +78,6 @@ def read_videos(
         told.faces += progress.faces
         if progress.broke_off:
             told.cut_short.append(progress.broke_off)
-        if progress.copy_failed:
-            told.unwritten.append(f"{printable(path)}: its annotated copy {progress.copy_failed}")
         for write_output in (_tell_people, _write_copy):
             try:
                 write_output(run, path, wanted)
@@ -120,7 +118,7 @@ def _read(recognizer: Recognizer, path: Path, write: Write, wanted: Wanted, fold
 
 def _write_copy(run: VideoRun, path: Path, wanted: Wanted) -> None:
     """Write the annotated copy of a video."""
-    if path in wanted.copies and not run.progress.copy_failed:
+    if path in wanted.copies:
         run.write_annotated(make_folder(wanted.copies[path].parent) / wanted.copies[path].name)
 
 

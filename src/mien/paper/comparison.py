@@ -134,11 +134,14 @@ def _protocol(recipe: Recipe) -> str:
 def _otherwise(recipes: dict[str, Recipe], suggested: str) -> str:
     """Return in words which settings of some networks are not the suggested one's; empty where all are."""
     settings = {name: flatten(dataclasses.asdict(recipe)) for name, recipe in recipes.items()}
-    own = settings.pop(suggested, {})
+    if suggested not in settings:
+        return ""
+    own = settings.pop(suggested)
     told = []
-    for name, others in settings.items() if own else ():
+    for name, others in settings.items():
         differing = [f"{key} {_setting(value)}" for key, value in others.items() if own[key] != value and key != "name"]
-        told.append(f"{name}: {', '.join(differing)}")
+        if differing:
+            told.append(f"{name}: {', '.join(differing)}")
     return (
         f"Settings that differ from those of {suggested}, by their names in a recipe. {'; '.join(told)}."
         if told

@@ -19,6 +19,7 @@ from mien.labels import FER2013, FERPLUS, VOTES
 from mien.preprocess import enhance
 from mien.spec import CropSpec
 from mien.train.answers import HEADS, answering
+from mien.train.balance import sample_weights
 from mien.train.config import DataConfig
 from mien.types import FloatArray, ImageArray, IntArray
 
@@ -73,7 +74,8 @@ class TrainingData:
 
     train: CropTable
     val: CropTable
-    prior: FloatArray  # (7,) shares of the expressions in train: of the votes where there are any, else of the labels
+    #: (7,) shares of the expressions in train, as `balance` makes them: of the votes, if any, else of the labels.
+    prior: FloatArray
     crop: CropSpec  # the geometry of the datasets with the recipe's contrast and normalisation
     manifest_sha256: str  # joined by "+" where there are several
 
@@ -116,8 +118,7 @@ def load(config: DataConfig) -> TrainingData:
     sha256 = "+".join(dataset.manifest.sha256 for dataset in datasets)
     if config.balance != "none":  # each label is learned from as often or as much as the others
         labels = tables["train"].labels(HEADS[config.labels][0].columns)
-        rarity = 1.0 / np.bincount(labels)[labels]
-        seven = seven * (rarity / rarity.mean())[:, None]
+        seven = seven * sample_weights(labels, "loss")[:, None]
     counts = seven.sum(axis=0) + 1  # as if each were there once more: an expression without a face is not impossible
     return TrainingData(tables["train"], tables["val"], counts / counts.sum(), crop, sha256)
 

@@ -157,6 +157,7 @@ def _load_others(state: State, recipe: Recipe, crop: CropSpec, folder: Path, dev
     if state.rows and state.started_from != started_from:
         raise InputError(f"{folder}: its run started from another model of that name; name another folder with --out")
     state.taught_by, state.started_from = teachers, started_from
+    state.kept_temperatures = temperatures_of_start(recipe)
 
 
 def _run_epoch(state: State, recipe: Recipe, data: TrainingData, device: torch.device, on_batch: OnBatch | None) -> Row:
@@ -192,7 +193,7 @@ def _validate(state: State, recipe: Recipe, data: TrainingData, device: torch.de
     chosen_by = [head.name for head in answering(recipe.data.labels)]
     if recipe.model.start:
         chosen_by = [next(iter(answers))]
-        fit_temperatures(answers, views, data.val, kept=temperatures_of_start(recipe))
+        fit_temperatures(answers, views, data.val, kept=state.kept_temperatures)
     losses, accuracies = {}, {}
     for name in chosen_by:
         rows, expected = asked(answers[name], data.val)

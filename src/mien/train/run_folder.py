@@ -13,11 +13,10 @@ from mien.errors import InputError, ModelError
 from mien.files import make_folder, write_text
 from mien.spec import ModelSpec
 from mien.train import checkpoint
-from mien.train.answers import make_answers
+from mien.train.answers import HEADS, make_answers
 from mien.train.config import Recipe, dumps, from_fields
 from mien.train.curves import Row
 from mien.train.dataset import TrainingData
-from mien.train.start import temperatures_of_start
 from mien.train.state import State
 from mien.train.validate import fit_temperatures, predict_views
 
@@ -94,7 +93,7 @@ def save_best(folder: Path, recipe: Recipe, data: TrainingData, state: State, ro
     """Write best.pt: the weights that were validated, with what export needs."""
     content = {
         "recipe": dataclasses.asdict(recipe),
-        "specs": _specs(recipe, data, {}),
+        "specs": _specs(recipe, data, state.kept_temperatures),
         "prior": data.prior.tolist(),
         "weights": state.averaged.state_dict(),
         "taught_by": state.taught_by,
@@ -129,7 +128,9 @@ def calibrate(folder: Path, recipe: Recipe, data: TrainingData, device: torch.de
     predictor, _, _ = checkpoint.load_predictor(folder / "best.pt")
     views = predict_views(predictor.to(device), data.val, device, mirror=recipe.mirror)
     answers = make_answers(recipe, torch.from_numpy(data.prior), {})
-    fit_temperatures(answers, views, data.val, kept=temperatures_of_start(recipe))
+    kept = {head.name for head in HEADS["both"]} if recipe.model.start and recipe.data.labels == "both" else ()
+    stored = {name: ModelSpec.loads(text).temperature for name, text in content["specs"].items() if name in kept}
+    fit_temperatures(answers, views, data.val, kept=stored)
     temperatures = {name: answer.temperature for name, answer in answers.items()}
     fields = {**content, "recipe": dataclasses.asdict(recipe), "specs": _specs(recipe, data, temperatures)}
     checkpoint.save(folder / "best.pt", fields)

@@ -16,9 +16,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mien.errors import InputError, ModelError
-from mien.files import make_folder, write_text
+from mien.files import make_folder, shortened, write_text
 from mien.train.checkpoint import first_line
-from mien.train.config import Recipe, dumps, with_values
+from mien.train.config import LONGEST_NAME, Recipe, dumps, with_values
 from mien.train.curves import Row
 from mien.train.devices import find_device
 from mien.train.fit import fit
@@ -74,7 +74,6 @@ def search(
     if strategy not in STRATEGIES:
         raise InputError(f"unknown strategy {strategy!r}; expected one of {', '.join(STRATEGIES)}")
     folder, progress = Path(folder), progress or Progress()
-    with_values(recipe, {}, name=_name_of_trial(recipe, 0))  # a name may be too long for it
     data_sha256 = check(recipe, find_device(device))  # what no trial could do is told of now
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     make_folder(folder)
@@ -138,7 +137,7 @@ def _refuse_strangers(study: Study, folder: Path) -> None:
 
 def _name_of_trial(recipe: Recipe, number: int) -> str:
     """Return the name under which a trial trains."""
-    return f"{recipe.name} {trial_name(number)}"
+    return shortened(f"{recipe.name} {trial_name(number)}", LONGEST_NAME)
 
 
 def _look_up(study: Study, number: int) -> FrozenTrial:
@@ -226,7 +225,7 @@ def _conclude(study: Study, recipe: Recipe, space: Space, folder: Path) -> Found
         raise InputError(f"{folder}: no trial came to its end; {why}")
     best = study.best_trial
     values = {key: opened.decode(best.params[key]) for key, opened in space.items()}
-    found = with_values(recipe, values, name=f"{recipe.name}-best")
+    found = with_values(recipe, values, name=shortened(f"{recipe.name}-best", LONGEST_NAME))
     write_text(folder / "best.toml", dumps(found))
     draw_search(study, folder)
     assert best.value is not None

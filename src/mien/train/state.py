@@ -37,6 +37,7 @@ class State:
     teachers: list[Teacher] = field(default_factory=list)
     taught_by: list[str] = field(default_factory=list)  # their files' SHA-256
     started_from: str = ""  # the SHA-256 of the file whose weights were the first; empty: they were fresh
+    kept_temperatures: dict[str, float] = field(default_factory=dict)  # of heads, by name: see `start`
     rows: list[Row] = field(default_factory=list)
     best: Row | None = None
     strikes: int = 0  # epochs in a row that were worse than the best in accuracy and in loss

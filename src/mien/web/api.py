@@ -62,10 +62,10 @@ def create_api(
         title="mien", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, redirect_slashes=False,
         lifespan=lifespan,
     )  # fmt: skip
+    app.add_middleware(Ending)
     app.add_middleware(
         Access, token=token, names=names, refuse=problem, open_paths=frozenset({HEALTH}),
     )  # fmt: skip
-    app.add_middleware(Ending)
     app.add_middleware(Measured, metrics=metrics)
     add_problems(app)
     router = app.router

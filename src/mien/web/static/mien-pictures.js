@@ -8,7 +8,7 @@ import {plural, save, sentenceOf, stem, toCsv, toRow} from "./mien-words.js";
 const AT_ONCE = 8; // pictures in a request
 const AT_ONCE_BYTES = 16e6;
 const TURNED = "This browser shows the picture lying otherwise than it was read, so that no boxes are drawn";
-const NOT_THESE = [413, 415, 422, 503]; // refused for what they are or take: others, or each alone, may do
+const NOT_THESE = [413, 415, 422]; // refused for what they are: others, or each alone, may do
 
 let pictures = []; // {file, card, answer}: answer is null until the server has given it
 let labels = [];
@@ -110,7 +110,7 @@ async function readSome(some, signal) {
     labels = answer.labels;
     some.forEach((picture, index) => finish(picture, answer.pictures[index]));
   } catch (error) {
-    if (!NOT_THESE.includes(error.status)) throw error;
+    if (!NOT_THESE.includes(error.status) && !error.late) throw error;
     if (some.length > 1) for (const picture of some) await readSome([picture], signal);
     else finish(some[0], {name: some[0].file.name, width: null, height: null, faces: [], error: error.message});
   }
@@ -140,7 +140,7 @@ function addCard(file) {
 }
 
 function finish(picture, answer) {
-  picture.answer = {...answer, name: picture.file.name}; // forms change names with quotes
+  picture.answer = {...answer, name: picture.file.name}; // a form may change it
   const {card} = picture;
   if (!card.isConnected) return;
   const [words, png] = [card.querySelector(".small"), card.querySelector("button")];
@@ -195,14 +195,16 @@ function draw(card) {
   if (!canvas.hidden) overlay(canvas, answer.faces, answer);
 }
 
-// Browsers leave some pictures lying as they are stored (WebP with an orientation), which the server turns upright.
+// Browsers leave some pictures lying as they are stored (WebP with an orientation), which the server turns upright; that
+// shows where they are not square, and turned by a quarter.
 const fits = (width, height, answer) => Math.abs(width / height / (answer.width / answer.height) - 1) < 0.02;
 
 async function savePng({file, answer}) {
   try {
     const picture = await createImageBitmap(file);
     if (!fits(picture.width, picture.height, answer)) {
-      notice(`${file.name}: ${TURNED}; mien recognize --annotate does.`);
+      picture.close();
+      notice(`${file.name}: ${TURNED}; mien recognize --annotate draws them.`);
       return;
     }
     save(`${stem(file.name)}-mien.png`, await toPng(annotated(picture, answer.faces, answer)));

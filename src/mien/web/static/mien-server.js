@@ -1,16 +1,17 @@
 // What the page says to its server.  A refusal comes back as an Error whose message is a sentence to show.
 
 const PATIENCE = 20; // times that a busy server is asked again
-const TOO_LONG = 2; // times where it took too long
+const LATE = 2; // times that a request is sent which is not answered in time
 const DEFAULT_WAIT_S = 2; // where a busy server does not say how long
 const LONGEST_WAIT_S = 30;
 const LOST = "The server does not answer. Is mien serve still running?";
 const BROKEN_OFF = "The server broke the request off; what was sent may be too large for it.";
 
 export class Refusal extends Error {
-  constructor(status, sentence) {
+  constructor(status, sentence, late = false) {
     super(sentence);
     this.status = status; // 0: no answer at all
+    this.late = late; // it was not answered in time
   }
 }
 
@@ -28,6 +29,7 @@ export function upload(path, form, {signal, onProgress, onWait = () => {}}) {
 export const isCancelled = (error) => error.name === "AbortError";
 
 async function patiently(send, signal, onWait) {
+  let lateTries = 0;
   for (let tries = 1; ; tries += 1) {
     let response;
     try {
@@ -38,8 +40,10 @@ async function patiently(send, signal, onWait) {
     }
     if (response.ok) return response;
     const after = Number(response.headers.get("Retry-After"));
-    const busy = {429: PATIENCE, 503: after > 0 ? TOO_LONG : 0}[response.status] ?? 0;
-    if (tries >= busy) throw new Refusal(response.status, await sentence(response));
+    const late = response.status === 503 && after > 0;
+    lateTries += late;
+    const again = late ? lateTries < LATE : response.status === 429 && tries < PATIENCE;
+    if (!again) throw new Refusal(response.status, await sentence(response), late);
     const waitS = Math.min(after > 0 ? after : DEFAULT_WAIT_S, LONGEST_WAIT_S);
     onWait(waitS);
     try {
