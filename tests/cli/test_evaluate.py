@@ -419,7 +419,8 @@ def test_two_models_are_compared_on_the_same_faces(
         for model in (before, after)
     ]
     gained, lost = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
-    told = f"{gained} of 28 faces gained, {lost} lost" if gained + lost else "right on the same faces"
+    same = f"right on the same {right[0].sum()} of 28 faces"
+    told = f"{gained} of 28 faces gained, {lost} lost" if gained + lost else same
     assert told in out
     assert {row["model"] for row in read_results("results/results.csv")} == {"own", "tiny"}
     page = Path(".runs/evaluate/own-against_tiny-dataset-test/compare.html")

@@ -47,7 +47,7 @@ def test_without_its_data_the_rest_of_the_page_is_written(
     page = (tmp_path / "page" / "index.html").read_text()
     assert data in page
     assert page.count(natural) == 2  # Table III, and what cropping is worth
-    for held in ("8,779,047", "Our Figure 7: astronaut.jpg", "0.7292", "337 of 396 right", "Named in sections I"):
+    for held in ("8,779,047", "Our Figure 7: astronaut.jpg", "0.7292", "337 of 396 right", "Named in the abstract"):
         assert held in page
 
 

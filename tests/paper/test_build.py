@@ -78,7 +78,7 @@ def test_everything_is_trained_once_and_every_number_of_the_page_is_in_the_table
         r"On pictures that are new, the suggested network differs from Lu et al\. \(reconstructed\) by "
         r"[+-]\d+\.\d points \(p ", page,
     )  # fmt: skip
-    assert "Settings that differ from those of the suggested network, by their names in a recipe. Lu et al." in page
+    assert "Settings that differ from those of the suggested network, by their names in a recipe: Lu et al." in page
     assert "model.name lu" in page
     lost = results / "results.csv"
     kept_rows = [line for line in lost.read_text().splitlines() if not line.startswith("balance weighted loss")]

@@ -141,9 +141,9 @@ def _otherwise(recipes: dict[str, Recipe], suggested: str) -> str:
     for name, others in settings.items():
         differing = [f"{key} {_setting(value)}" for key, value in others.items() if own[key] != value and key != "name"]
         if differing:
-            told.append(f"{name}: {', '.join(differing)}")
+            told.append(f"{name} ({', '.join(differing)})")
     return (
-        f"Settings that differ from those of {suggested}, by their names in a recipe. {'; '.join(told)}."
+        f"Settings that differ from those of {suggested}, by their names in a recipe: {'; '.join(told)}."
         if told
         else ""
     )
