@@ -82,6 +82,12 @@ def press(page: Page, *keys: str) -> None:
         page.keyboard.press(key)
 
 
+def settled(page: Page) -> None:
+    """Wait until the faces ahead are fetched and the page itself knows that no answer waits."""
+    page.evaluate("Promise.all(pictures.values()).then(() => null)")
+    until(lambda: bool(page.evaluate("queue.keys().length === 0")))
+
+
 def said(faceset: FaceSet, who: str = "anna") -> list[tuple[str, str | None]]:
     """Return what stands in the file, in the order in which it was given."""
     return [(each.answer, each.second) for each in LabelStore(faceset.folder).answers(who)]
@@ -156,7 +162,8 @@ def test_a_lost_connection_loses_no_answer_even_across_a_reload(browser: Browser
         port = port_of(served.address)
         page = opened(browser, served)
         press(page, "1")
-        until(lambda: len(said(faceset)) == 1)
+        settled(page)
+        assert len(said(faceset)) == 1
         served.process.kill()
         served.process.wait()
         press(page, "2", "m", "3", "4", "5")
@@ -176,6 +183,7 @@ def test_the_connection_coming_back_sends_what_waits_by_itself(
     browser: Browser, served: Site, faceset: FaceSet
 ) -> None:
     page = opened(browser, served)
+    settled(page)
     page.context.set_offline(True)
     press(page, "1", "u", "2", "3", "4", "5", "6")  # to the end, on faces that were fetched ahead
     expect(page.locator("#all")).to_have_text("All 5 faces have an answer")
