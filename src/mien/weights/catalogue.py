@@ -40,7 +40,7 @@ SHIPPED: dict[str, ShippedModel] = {
     "paper-cnn": ShippedModel(
         file="paper-cnn.onnx",
         answer="fer2013",
-        sha256="db9498e70d13e2f1ac0587873c41a0f0b534122bb75504deacecad37ec8644b1",
+        sha256="865d914ac1b913a0891b7a030914ca882c3cfa7760ab7ecea7446feac5ac03a8",
         licence="MIT",
         card="cards/paper-cnn.md",
         about="the network of the paper's Table I, for FER2013's own labels, taught by a network with two heads",
