@@ -157,6 +157,14 @@ def test_blurring_destroys_detail_in_the_face_and_changes_nothing_elsewhere() ->
     assert np.array_equal(shown[:, 260:], blurred[:, 260:])
 
 
+def test_a_face_that_nothing_is_said_of_is_blurred_too_and_has_no_box() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    face = reading((100, 100, 200, 200)).face
+    assert np.array_equal(annotate(noise, [], unread=[face]), noise)
+    drawn = annotate(noise, [], blur_faces=True, unread=[face])
+    assert np.abs(np.diff(drawn[82:218, 82:218].astype(float), axis=0)).max() < 5
+
+
 def test_a_blurred_face_does_not_depend_on_its_details() -> None:
     # Two faces with the same cells: what tells them apart is gone.
     image = grey(240, 240)

@@ -94,6 +94,22 @@ def test_a_face_that_does_not_change_has_one_reading(recognizer: Recognizer) -> 
     assert np.allclose(probabilities, next(iter(reading.probabilities.values())), atol=1e-3)
 
 
+def test_a_face_that_one_detection_alone_has_seen_is_told_apart_from_those_read(recognizer: Recognizer) -> None:
+    live = LiveReader(recognizer)
+    shown = [live.read(frame.image_rgb, frame.time_s) for frame in film(9)]
+    assert [(len(one.readings), len(one.unread)) for one in shown] == [(0, 1)] * 8 + [(1, 0)]
+    assert np.allclose(shown[0].unread[0].box_xyxy, BOX)
+    asked: list[int] = []
+
+    def once(image_rgb: ImageArray) -> list[Face]:
+        asked.append(0)
+        return [] if len(asked) > 1 else [Face(BOX, None, 0.9)]
+
+    reader = VideoReader(Recognizer(once, recognizer.classifier))
+    told = [(len(one.readings), len(one.unread)) for _, one in reader.read(film(20))]
+    assert told == [(0, 1)] * 8 + [(0, 0)] * 12, "refuted: it is blurred where one asks for that, and not read"
+
+
 def test_smoothing_calms_what_flickers(recognizer: Recognizer) -> None:
     levels = np.random.default_rng(1).uniform(60, 180, 100)
 

@@ -28,16 +28,18 @@ BLUR_CELLS = 6  # a blurred face is brought down to so many cells a side before 
 Rectangle = tuple[float, float, float, float]  # x0, y0, x1, y1
 
 
-def annotate(image_rgb: ImageArray, readings: Sequence[Reading], *, blur_faces: bool = False) -> ImageArray:
+def annotate(
+    image_rgb: ImageArray, readings: Sequence[Reading], *, blur_faces: bool = False, unread: Sequence[Face] = ()
+) -> ImageArray:
     """Return a copy of the picture with a box and what was read for each reading, and its track where it has one.
 
     The same label for the same boxes: from frame to frame of a video it stays where it is.
-    image_rgb: uint8 (H, W, 3).  blur_faces: faces are made unrecognizable first.
+    image_rgb: uint8 (H, W, 3).  blur_faces: faces are made unrecognizable first, with those that nothing is said of.
     """
     blurred = image_rgb.copy()
     if blur_faces:
-        for reading in readings:
-            _blur(blurred, reading.face)
+        for face in (*(reading.face for reading in readings), *unread):
+            _blur(blurred, face)
     picture = Image.fromarray(blurred)
     canvas = ImageDraw.Draw(picture)
     line = max(1, math.ceil(max(picture.size) / 500))

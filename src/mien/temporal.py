@@ -29,7 +29,7 @@ from mien.faces.track import Schedule, Tracker
 from mien.faces.tracked import Tracked, pack_faces, unpack_faces
 from mien.preprocess import preprocess
 from mien.recognize import Recognizer
-from mien.types import FloatArray, FrameReading, ImageArray, Reading
+from mien.types import Face, FloatArray, FrameReading, ImageArray, Reading
 from mien.video import Frame
 
 __all__ = ["SMOOTH_S", "LiveReader", "VideoReader", "check_smooth"]
@@ -80,6 +80,10 @@ class _Memory:
             for tracked in faces
             if (person := self.persons.get(tracked.key)) is not None
         ]
+
+    def unread(self, faces: Sequence[Tracked]) -> list[Face]:
+        """Return those faces that are not, or not yet, known to be somebody's."""
+        return [tracked.face for tracked in faces if self.persons.get(tracked.key) is None]
 
     def _at(self, key: int, time_s: float) -> FloatArray:
         """Return a face's probabilities (L,) at a time."""
@@ -163,7 +167,7 @@ class LiveReader:
         self._memory.forget(time_s)
         self._frames += 1
         readings = self._memory.readings(step.faces, time_s, self._classifier.spec.labels)
-        return FrameReading(self._frames - 1, time_s, readings)
+        return FrameReading(self._frames - 1, time_s, readings, self._memory.unread(step.faces))
 
 
 class VideoReader:
@@ -279,7 +283,7 @@ class VideoReader:
         frame = step.frame
         readings = self._memory.readings(step.faces, frame.time_s, self._classifier.spec.labels)
         self._memory.forget(frame.time_s)
-        return frame, FrameReading(frame.number, frame.time_s, readings)
+        return frame, FrameReading(frame.number, frame.time_s, readings, self._memory.unread(step.faces))
 
     def _state(self, step: _Step, waiting: Sequence[_Step]) -> dict[str, Any]:
         """Return where this reader stands after a step, with the frames that wait."""

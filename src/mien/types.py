@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,3 +58,4 @@ class FrameReading:
     number: int  # of the frame in the video, from 0
     time_s: float  # since the video's first frame
     readings: list[Reading]  # the largest face first, each with its track
+    unread: list[Face] = field(default_factory=list)  # one detection alone saw them, up to now or at all

@@ -242,7 +242,8 @@ class _Parts:
         with self._not_fatal():
             if self._writer is None:
                 self._writer = VideoWriter(self._place(self._progress.parts), size=self._progress.size)
-            drawn = annotate(frame.image_rgb, reading.readings, blur_faces=self._settings.blur_faces)
+            blur = self._settings.blur_faces
+            drawn = annotate(frame.image_rgb, reading.readings, blur_faces=blur, unread=reading.unread)
             self._writer.write(drawn, frame.time_s)
 
     def close(self) -> None:

@@ -490,6 +490,22 @@ def test_a_recording_that_cannot_be_written_costs_no_rows(
     assert [name for name in left() if name.startswith("copies/")] == []
 
 
+def test_a_recording_shows_no_face_before_a_second_detection_has_confirmed_it(
+    run_mien: Run, quick: list[str], portrait: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def three(*_: object, **__: object) -> Generator[Frame]:
+        yield from (Frame(number / 25, read_image(portrait), number) for number in range(3))
+
+    monkeypatch.setattr(cameras, "_frames", three)
+    roughness = []
+    for options in ([], ["--blur-faces"]):
+        command = ("recognize", "rtsp://host/live", "--annotate", "copies", *options, "--detector", "dlib", *quick[:2])
+        assert run_mien(*command)[0] == 0
+        face = next(frames(next(Path("copies").iterdir()))).image_rgb[95:160, 190:260]
+        roughness.append(np.abs(np.diff(face.astype(float), axis=0)).mean())
+    assert roughness[1] < 0.5 * roughness[0]
+
+
 def test_a_run_that_fails_before_anything_is_kept_leaves_nothing_behind(
     run_mien: Run, quick: list[str], clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

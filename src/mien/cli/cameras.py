@@ -78,7 +78,7 @@ def read_camera(
                     if tell:
                         lines.show(row)
                 if recording is not None and not recording.failed:
-                    drawn = annotate(frame.image_rgb, reading.readings, blur_faces=blur_faces)
+                    drawn = annotate(frame.image_rgb, reading.readings, blur_faces=blur_faces, unread=reading.unread)
                     recording.write(drawn, frame.time_s)
         except VideoError as error:
             if not told.frames:

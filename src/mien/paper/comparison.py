@@ -305,8 +305,8 @@ def _points(difference: float) -> str:
 def _beyond(context: Context) -> Block:
     """Return what the shipped networks reach, which were trained by recipes of their own."""
     caption = (
-        "The networks that ship: paper-cnn has the graph of Table I, trained with a teacher, mixed crops and no dropout "
-        "where Table I prints 0.4; mien-fer2013 is a larger network."
+        "The networks that ship: paper-cnn has the graph of Table I, trained with a teacher, mixed crops and no "
+        "dropout where Table I prints 0.4; mien-fer2013 is a larger network."
     )
     asked = {
         "validation": ("val", "all"), "validation, unseen": ("val", "unseen"),
