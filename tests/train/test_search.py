@@ -192,6 +192,26 @@ def test_a_trial_that_needs_more_than_there_is_counts_as_failed(
     assert rows(tmp_path / "out")[1]["reason"] == "not enough memory: you tried to allocate 9 TB"
 
 
+@pytest.mark.parametrize("strategy", ["random", "grid"])
+def test_what_lacked_memory_is_tried_again_by_the_next_call(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    def out_of_memory(*_: Any, **__: Any) -> FitResult:
+        raise RuntimeError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(search_module, "fit", out_of_memory)
+        with pytest.raises(InputError, match="no trial came to its end; trials.csv there tells why; the same command"):
+            search(recipe, SPACE, tmp_path / "out", strategy=strategy, trials=2)
+    for _ in range(2):  # the second call has nothing left to do
+        found = search(recipe, SPACE, tmp_path / "out", strategy=strategy, trials=2)
+        assert found.states == {"complete": 2, "pruned": 0, "fail": 2, "running": 0}
+    search(recipe, SPACE, tmp_path / "whole", strategy=strategy, trials=2)
+    kept = ("val_accuracy", *SPACE)
+    again, whole = ([[row[key] for key in kept] for row in rows(tmp_path / name)] for name in ("out", "whole"))
+    assert again[2:] == whole
+
+
 @pytest.mark.parametrize(
     "url", ["nosuch://anna:secret@host/db", "nosuch://anna:x@secret@host/db", "nosuch://host/db?user=a&password=secret"]
 )
@@ -229,6 +249,22 @@ def test_a_journal_outside_the_folder_leaves_each_folder_its_own_trials(recipe: 
     for folder, done in (("b", [1]), ("a", [1, 0])):
         search(recipe, SPACE, tmp_path / folder, strategy="random", trials=2, storage=shared, progress=progress)
         assert trained == done
+
+
+def test_a_folder_leaves_alone_what_another_one_does_in_its_journal(recipe: Recipe, tmp_path: Path) -> None:
+    def kill(*_: int) -> None:
+        raise Killed
+
+    search(recipe, SPACE, tmp_path / "a", strategy="random", trials=1)
+    journal = str(tmp_path / "a/study.journal")
+    with pytest.raises(Killed):
+        search(recipe, SPACE, tmp_path / "b", strategy="random", trials=2, storage=journal, progress=Progress(kill))
+    trained: list[int] = []
+    progress = Progress(on_trial=lambda number, *_: trained.append(number))
+    search(recipe, SPACE, tmp_path / "a", strategy="random", trials=3, progress=progress)
+    assert trained == [2]
+    search(recipe, SPACE, tmp_path / "b", strategy="random", trials=3, storage=journal, progress=progress)
+    assert trained == [2, 1]
 
 
 def test_trials_of_another_search_are_not_taken_for_ones_own(recipe: Recipe, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from mien.train.search_study import GRID_POINTS, STRATEGIES, Bench, claim, ident
 __all__ = ["Found", "Progress", "search"]
 
 LARGEST_GRID = 10_000  # Optuna lists it for each trial
+AGAIN = "again"  # a trial's note of the one whose settings it takes up
 STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
 
 
@@ -67,7 +68,8 @@ def search(
     folder: gets a folder for each trial, trials.csv, best.toml and pictures.  A trial that was killed is gone on with
     from its last epoch; several processes may work in one folder at once.
     storage: a database's URL or a journal file's path; empty: a journal file in the folder.
-    A trial that cannot be trained (settings that do not go together, memory that is not enough) is counted as failed.
+    A trial that cannot be trained (settings that do not go together, memory that is not enough) is counted as failed;
+    where memory was not enough, the next call tries its settings once more, in a trial of its own.
     Raises InputError where the folder or storage holds another search or cannot be reached, or no trial has come to an
     end; RecipeError and DataError where the recipe itself cannot be trained.
     """
@@ -92,6 +94,7 @@ def search(
             study = open_study(bench, kept, recipe, strategy, grid)
             claim(bench, study, identity_of(recipe, space, strategy, data_sha256))
             _refuse_strangers(study, folder)
+            _try_again(bench, study)
         while (taken := _take(bench, study, trials)) is not None:
             trial, lock = taken
             try:
@@ -104,12 +107,10 @@ def search(
 
 def _take(bench: Bench, study: Study, trials: int) -> tuple[Trial, FileLock] | None:
     """Return a trial that nobody works on, an interrupted one first, and its lock; None where there are enough."""
-    token = bench.token() if bench.is_shared else ""
     with bench.lock:
         known = study.get_trials(deepcopy=False)
         for frozen in known:
-            # Of a journal in the folder every trial is the folder's; one that is shared holds those of others too.
-            if frozen.state is not TrialState.RUNNING or (token and frozen.user_attrs.get("folder") != token):
+            if frozen.state is not TrialState.RUNNING or not bench.owns(frozen):
                 continue
             lock = bench.lock_of(frozen.number)
             try:
@@ -119,13 +120,29 @@ def _take(bench: Bench, study: Study, trials: int) -> tuple[Trial, FileLock] | N
             if _look_up(study, frozen.number).state is TrialState.RUNNING:  # it may have ended while the lock was got
                 return Trial(study, frozen._trial_id), lock  # Optuna has no other way back into a trial
             lock.release()
-        if len(known) >= trials:
+        waits = any(frozen.state is TrialState.WAITING for frozen in known)
+        if not waits and len(known) - len(_tried_again(known)) >= trials:
             return None
         trial = study.ask()
-        trial.set_user_attr("folder", token)
+        trial.set_user_attr("folder", bench.token())
         lock = bench.lock_of(trial.number)
         lock.acquire(timeout=0)
         return trial, lock
+
+
+def _tried_again(known: Sequence[FrozenTrial]) -> set[int]:
+    """Return the numbers of trials whose settings another one takes up."""
+    return {frozen.user_attrs[AGAIN] for frozen in known if AGAIN in frozen.user_attrs}
+
+
+def _try_again(bench: Bench, study: Study) -> None:
+    """Let the folder's trials that failed for want of memory wait for another try: there may be more of it now."""
+    known = study.get_trials(deepcopy=False)
+    done = _tried_again(known)
+    for frozen in known:
+        lacked = frozen.state is TrialState.FAIL and frozen.user_attrs.get("lacked_memory")
+        if lacked and frozen.number not in done and bench.owns(frozen):
+            study.enqueue_trial(frozen.params, user_attrs={AGAIN: frozen.number, "folder": bench.token()})
 
 
 def _refuse_strangers(study: Study, folder: Path) -> None:
@@ -187,6 +204,7 @@ def _run(trial: Trial, recipe: Recipe, space: Space, folder: Path, device: str, 
     except (InputError, ModelError, RuntimeError, MemoryError) as error:  # RuntimeError: memory, as torch tells it
         state = TrialState.FAIL
         trial.set_user_attr("reason", first_line(error))
+        trial.set_user_attr("lacked_memory", isinstance(error, RuntimeError | MemoryError))
     told = study.tell(trial, value, state=state)
     for weights in folder.glob("*.pt"):  # where the process is killed just here, they stay and do no harm
         weights.unlink()
@@ -221,7 +239,8 @@ def _conclude(study: Study, recipe: Recipe, space: Space, folder: Path) -> Found
     states = {state.name.lower(): len(study.get_trials(deepcopy=False, states=(state,))) for state in STATES}
     if not states["complete"]:
         under_way = states["running"]
-        why = f"{under_way} under way elsewhere" if under_way else "trials.csv there tells why"
+        told = "trials.csv there tells why; the same command tries again what lacked memory, and nothing else"
+        why = f"{under_way} under way elsewhere" if under_way else told
         raise InputError(f"{folder}: no trial came to its end; {why}")
     best = study.best_trial
     values = {key: opened.decode(best.params[key]) for key, opened in space.items()}

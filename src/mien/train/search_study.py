@@ -101,11 +101,17 @@ class Bench:
                 storage.engine.dispose()
 
     def token(self) -> str:
-        """Return what marks the trials of this folder among those of a storage that is shared."""
+        """Return what marks the trials of this folder among those of others that share its storage."""
         path = self.folder / "folder.id"
         if not path.is_file():
             write_text(path, uuid.uuid4().hex)
         return path.read_text(encoding="utf-8")
+
+
+    def owns(self, frozen: FrozenTrial) -> bool:
+        """Return whether a trial is this folder's: marked so, or in its own journal not marked at all."""
+        mark = frozen.user_attrs.get("folder")
+        return mark == self.token() if mark else not self.is_shared
 
 
 def _drop_torn_line(path: str, lock: JournalFileOpenLock) -> None:
