@@ -283,6 +283,11 @@ def test_another_teacher_of_the_same_name_makes_another_search(
     teacher.write_bytes(make_model("other.onnx", mirror=True).read_bytes())
     with pytest.raises(InputError, match="holds a search with another teachers"):
         search(recipe, SPACE, tmp_path / "out", strategy="random", trials=2)
+    plain, opened = replace(recipe, teacher=TeacherConfig()), {**SPACE, "teacher.models": Choices(([str(teacher)],))}
+    search(plain, opened, tmp_path / "opened", strategy="random", trials=1)
+    teacher.write_bytes(make_model("third.onnx", answers=("fer2013", "ferplus")).read_bytes())
+    with pytest.raises(InputError, match="holds a search with another files"):
+        search(plain, opened, tmp_path / "opened", strategy="random", trials=2)
 
 
 def test_a_trial_that_was_killed_before_it_was_judged_is_judged_when_it_goes_on(

@@ -41,7 +41,12 @@ def test_lists_are_choices_and_tables_intervals(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", r"no \[search\] section"),
+        ("", r"the \[search\] section opens nothing; it opens settings, as"),
+        ("[search.model]", r"the \[search\] section opens nothing"),
+        ('"optimiser.sizes_px" = [[48], [24]]', r"sizes_px: \[24\] cannot be: .* cannot read crops of 24 pixels"),
+        ('"model.widths" = [[32, 32, 64, 100000000000000000]]', "search.model.widths: .* cannot be: "),
+        ('"teacher.models" = [["gone.onnx"]]', "search.teacher.models: .* cannot be: .*gone.onnx"),
+        ('"model.start" = ["gone.onnx"]', "search.model.start: gone.onnx cannot be: .*gone.onnx"),
         ('"model.dropout" = []', r"search.model.dropout is \[\]; expected a list of choices"),
         ('"model.dropout" = 0.3', "is 0.3; expected a list"),
         ('"model.dropout" = { low = 0.3 }', "expected a list"),
@@ -69,6 +74,14 @@ def test_what_cannot_be_searched_is_told_in_one_line(tmp_path: Path, text: str, 
     with pytest.raises(RecipeError, match=reason) as raised:
         read_space(section(tmp_path, text), RECIPE, CropSpec())
     assert "\n" not in str(raised.value)
+
+
+def test_a_recipe_without_the_section_is_told_so_and_the_balance_of_training_can_be_searched(tmp_path: Path) -> None:
+    path = tmp_path / "plain.toml"
+    path.write_text('name = "plain"\n', encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"plain\.toml: no \[search\] section"):
+        read_space(path, RECIPE, CropSpec())
+    assert read_space(section(tmp_path, 'data.balance = ["none", "sampling"]'), RECIPE, CropSpec())
 
 
 def test_keys_need_no_quotes_and_a_setting_of_fractions_is_no_whole_number(tmp_path: Path) -> None:

@@ -23,17 +23,24 @@ from optuna.trial import Trial
 
 from mien.errors import InputError, RecipeError
 from mien.spec import CropSpec
+from mien.train.checkpoint import first_line
 from mien.train.config import SEARCH, Recipe, flatten, read_toml, with_values
 from mien.train.models.registry import build
+from mien.train.start import hash_of_start
+from mien.train.state import check_sizes
+from mien.train.teach import hashes_of_teachers
 
-__all__ = ["ENDS", "Choices", "Interval", "Space", "make_space", "read_space"]
+__all__ = ["ENDS", "Choices", "Interval", "Space", "hashes_opened", "make_space", "read_space"]
 
-#: What else there is in a recipe changes nothing in training, or changes what validation measures.
+#: What else there is in a recipe changes nothing in training, or what validation measures.
 SEARCHED = (
     "model", "augment", "optimiser", "stop", "teacher", "seed",
-    "data.contrast", "data.normalisation",
+    "data.balance", "data.contrast", "data.normalisation",
 )  # fmt: skip
+SHAPES = ("model", "optimiser.sizes_px")  # what a network's shapes hang on
+FILES = ("model.start", "teacher.models")
 ENDS = {"low", "high", "log"}
+EXPECTED = 'it opens settings, as "model.dropout" = [0.2, 0.4]'
 LARGEST = 2**53  # beyond it not every whole number is a float
 COMBINATIONS = 2000  # of other settings' values, in which a value is looked for that fits to none by itself
 
@@ -106,8 +113,8 @@ def read_space(path: str | Path, recipe: Recipe, crop: CropSpec) -> Space:
     below 0).
     """
     section = read_toml(path).get(SEARCH)
-    if not isinstance(section, dict) or not section:
-        raise RecipeError(f'{path}: no [search] section; it opens settings, as "model.dropout" = [0.2, 0.4]')
+    if not isinstance(section, dict):
+        raise RecipeError(f"{path}: no [search] section; {EXPECTED}")
     try:
         return make_space(section, recipe, crop)
     except RecipeError as error:
@@ -117,10 +124,21 @@ def read_space(path: str | Path, recipe: Recipe, crop: CropSpec) -> Space:
 def make_space(section: Mapping[str, Any], recipe: Recipe, crop: CropSpec) -> Space:
     """Return what the entries of a [search] section open; arguments and errors as of `read_space`."""
     space = {key: _range(recipe, key, value) for key, value in flatten(section, whole=ENDS).items()}
+    if not space:
+        raise RecipeError(f"the [search] section opens nothing; {EXPECTED}")
     for key, opened in space.items():
         for value in opened.ends():
             _check(recipe, space, key, value, crop)
     return space
+
+
+def hashes_opened(recipe: Recipe, space: Space) -> dict[str, list[list[str]]]:
+    """Return the SHA-256 of the files that each choice of a model to start or learn from names, by dotted key."""
+    return {
+        key: [_hashes_of_files(with_values(recipe, {key: value}, name=recipe.name)) for value in space[key].ends()]
+        for key in FILES
+        if key in space
+    }
 
 
 def _range(recipe: Recipe, key: str, value: object) -> Choices | Interval:
@@ -158,9 +176,16 @@ def _why_not(recipe: Recipe, values: Mapping[str, object], crop: CropSpec) -> st
     """Return why a recipe cannot take some values; empty where it can."""
     try:
         candidate = with_values(recipe, values, name=recipe.name)
-        if any(key.startswith("model") for key in values):
+        if any(key.startswith(SHAPES) for key in values):
             with torch.device("meta"):  # the shapes alone
-                build(candidate.model, labels=7, crop=crop)
-    except InputError as error:
-        return str(error)
+                check_sizes(build(candidate.model, labels=7, crop=crop), candidate, crop)
+        if any(key in FILES for key in values):
+            _hashes_of_files(candidate)
+    except (InputError, RuntimeError) as error:  # RuntimeError: more weights than torch can count
+        return first_line(error)
     return ""
+
+
+def _hashes_of_files(recipe: Recipe) -> list[str]:
+    """Return the SHA-256 of the files that a recipe starts and learns from.  RecipeError where one is not there."""
+    return [hash_of_start(recipe), *hashes_of_teachers(recipe)]

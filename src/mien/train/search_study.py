@@ -25,7 +25,7 @@ from mien.errors import InputError
 from mien.files import write_text
 from mien.train.checkpoint import first_line
 from mien.train.config import Recipe, from_fields
-from mien.train.search_space import Space
+from mien.train.search_space import Space, hashes_opened
 from mien.train.start import hash_of_start
 from mien.train.teach import hashes_of_teachers
 
@@ -137,7 +137,7 @@ def identity_of(recipe: Recipe, space: Space, strategy: str, data_sha256: str) -
     opened = {key: dataclasses.asdict(values) for key, values in space.items()}
     identity = {
         "recipe": _what_counts(recipe), "data": data_sha256, "space": opened, "strategy": strategy,
-        "teachers": hashes_of_teachers(recipe), "start": hash_of_start(recipe),
+        "teachers": hashes_of_teachers(recipe), "start": hash_of_start(recipe), "files": hashes_opened(recipe, space),
     }  # fmt: skip
     known: dict[str, Any] = json.loads(json.dumps(identity))
     return known

@@ -21,7 +21,7 @@ from mien.train.start import start_from
 from mien.train.teach import Teacher
 from mien.types import FloatArray
 
-__all__ = ["State", "start"]
+__all__ = ["State", "check_sizes", "start"]
 
 ADAM_BETA = 0.999  # the second, PyTorch's own
 EVEN = np.full(len(FER2013), 1 / len(FER2013), np.float32)
@@ -57,6 +57,16 @@ def start(
         torch.backends.cudnn.deterministic = True  # so that a resumed run repeats an uninterrupted one
     torch.manual_seed(recipe.seed)
     network = build(recipe.model, labels=count_logits(recipe), crop=crop)
+    check_sizes(network, recipe, crop)
+    if recipe.model.start and not begun:
+        start_from(network, recipe, crop, prior)
+    network = network.to(device=device, memory_format=find_layout(device))  # type: ignore[call-overload]  # with a layout
+    averaged = copy.deepcopy(network) if recipe.optimiser.average else network
+    return State(network, averaged, _optimiser(network, recipe.optimiser))
+
+
+def check_sizes(network: nn.Module, recipe: Recipe, crop: CropSpec) -> None:
+    """Raise RecipeError where a recipe's network cannot read crops of the sides that it is to be trained on."""
     for side in recipe.optimiser.sizes_px:
         try:
             network.eval()(torch.zeros(1, crop.channels, side, side))
@@ -64,11 +74,6 @@ def start(
             raise RecipeError(
                 f"recipe {recipe.name!r}: {recipe.model.name} cannot read crops of {side} pixels"
             ) from error
-    if recipe.model.start and not begun:
-        start_from(network, recipe, crop, prior)
-    network = network.to(device=device, memory_format=find_layout(device))  # type: ignore[call-overload]  # with a layout
-    averaged = copy.deepcopy(network) if recipe.optimiser.average else network
-    return State(network, averaged, _optimiser(network, recipe.optimiser))
 
 
 def _optimiser(network: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
