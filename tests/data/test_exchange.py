@@ -19,8 +19,8 @@ from mien.data.exchange import (
     read_answers,
 )
 from mien.data.faceset import FaceSet
+from mien.data.ferplus import read_ferplus
 from mien.data.rules import apply_rule
-from mien.data.sources import read_ferplus
 from mien.errors import DataError, InputError, LabelError, OutputError
 from mien.labels import FERPLUS_COLUMNS
 
@@ -151,6 +151,17 @@ def test_what_ferplus_alone_knows_becomes_none(tmp_path: Path) -> None:
     header = ",".join(["Usage", "Image name", *FERPLUS_COLUMNS])
     (tmp_path / "votes.csv").write_text(f"{header}\nTraining,a.png,0,1,0,0,0,0,0,1,1,1\n", encoding="utf-8")
     assert [answer.answer for answer in read_answers(tmp_path / "votes.csv", "x")] == ["happy", "none", "none", "none"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("", r"votes.csv:4: its Image name is empty"), ("a.jpg", r"votes.csv:4: a.jpg is in line 2")]
+)
+def test_votes_belong_to_one_face_each(tmp_path: Path, name: str, told: str) -> None:
+    rows = [f"Training,{each},0,1,0,0,0,0,0,0,0,0" for each in ("a.png", "b.png", name)]
+    lines = [",".join(["Usage", "Image name", *FERPLUS_COLUMNS]), *rows, ""]
+    (tmp_path / "votes.csv").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(DataError, match=told):
+        read_answers(tmp_path / "votes.csv", "crowd")
 
 
 def test_people_name_expressions_and_faces_as_they_like(tmp_path: Path) -> None:

@@ -94,6 +94,27 @@ def test_two_names_for_one_file_are_told(photos: Path) -> None:
     assert "said to show Anna and Ben" in told
 
 
+def test_other_spellings_of_a_name_are_no_other_person(photos: Path) -> None:
+    (photos / "who.csv").write_text("file,person\nb.jpg,Renée Roy\nb.jpg,rene\u0301e  roy\n", encoding="utf-8")
+    files, problems = gather_files([photos / "who.csv"])
+    assert problems == []
+    assert len(files) == 1
+
+
+@pytest.mark.parametrize("column", ["person", "consent", "source", "licence"])
+def test_what_a_list_says_of_a_file_is_utf8(photos: Path, column: str) -> None:
+    (photos / "who.csv").write_text(f"file,{column}\nb.jpg,Renée\nclip.MP4,Rene\n", encoding="latin-1")
+    files, problems = gather_files([photos / "who.csv"])
+    assert [(file.path.name, getattr(file, column)) for file in files] == [("clip.MP4", "Rene")]
+    assert problems == [f"{photos / 'who.csv'}:2: the {column} is not UTF-8; save the list as CSV in UTF-8"]
+
+
+def test_columns_of_a_list_are_known_in_other_spellings(photos: Path) -> None:
+    (photos / "who.csv").write_text("file,Person,CONSENT,License,Source\nb.jpg,Anna,given,CC0,web\n")
+    ((file,), _) = gather_files([photos / "who.csv"])
+    assert (file.person, file.consent, file.licence, file.source) == ("Anna", "given", "CC0", "web")
+
+
 def test_links_to_folders_are_told_as_they_are_not_followed(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (photos / "linked").symlink_to(tmp_path / "elsewhere")

@@ -255,8 +255,9 @@ def test_how_validation_came_about_is_noted(
 
 def test_progress_reaches_its_total(mini: Any, csv_file: Path, tmp_path: Path) -> None:
     (tmp_path / "set" / "faces").mkdir(parents=True)
-    write_image(tmp_path / "set" / "faces" / "a.png", np.zeros((48, 48, 3), np.uint8))
-    (tmp_path / "set" / "labels.csv").write_text("file,emotion\na.png,happy\na.png,sad\n")
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / "set" / "faces" / name, np.zeros((48, 48, 3), np.uint8))
+    (tmp_path / "set" / "labels.csv").write_text("file,emotion\na.png,happy\nb.png,sad\n")
     folders = mini.write_folders(tmp_path / "folders")
     write_image(folders / "cover.png", np.zeros((48, 48, 3), np.uint8))
     for source in (csv_file, folders, tmp_path / "set"):
@@ -339,6 +340,14 @@ def test_a_dataset_replaces_another_and_its_datasheet(mini: Any, csv_file: Path,
     prepare(mini.write_folders(tmp_path / "folders"), out)
     assert sorted(path.name for path in out.iterdir()) == ["crops.npy", "manifest.parquet", "mine.txt"]
     assert read(out).manifest.source[0] == "train/angry/Training_0.png"
+
+
+def test_pages_that_stood_in_the_folder_before_any_dataset_stay(csv_file: Path, out: Path) -> None:
+    out.mkdir(parents=True)
+    for name in ("audit.json", "datasheet.html"):
+        (out / name).write_text("mine")
+    prepare(csv_file, out)
+    assert [(out / name).read_text() for name in ("audit.json", "datasheet.html")] == ["mine", "mine"]
 
 
 def test_a_refused_source_leaves_the_old_dataset(csv_file: Path, write_lines: WriteLines, out: Path) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mien.data.ferplus import read_ferplus
 from mien.data.sources import (
     Problem,
     Sample,
     folder_splits,
     read_fer2013_csv,
-    read_ferplus,
     read_folders,
     read_labelled_faces,
 )
@@ -440,7 +440,8 @@ BAD_LABELS = {
 @pytest.mark.parametrize("row", BAD_LABELS)
 def test_a_bad_row_of_labels_is_named_and_spoils_no_other(tmp_path: Path, row: str) -> None:
     line = row.replace("{root}", str(tmp_path))
-    root = labelled(tmp_path, ["file,emotion", "a.png,happy", line, "", "a.png,sad"], {"a.png": GRADIENT})
+    pictures = dict.fromkeys(("a.png", "b.png"), GRADIENT)
+    root = labelled(tmp_path, ["file,emotion", "a.png,happy", line, "", "b.png,sad"], pictures)
     write_image(tmp_path / "outside.png", GRADIENT)
     rows = list(read_labelled_faces(root, GREY, finder))
     assert [row.label for row in rows if isinstance(row, Sample)] == [FER2013.index("happy"), FER2013.index("sad")]
@@ -455,15 +456,40 @@ def test_an_unknown_split_is_named(tmp_path: Path) -> None:
     ]
 
 
-def test_names_in_another_encoding_find_their_files(tmp_path: Path) -> None:
-    root = labelled(
-        tmp_path,
-        ["file,emotion,person", "Müller.png,happy,Müller"],
-        {os.fsdecode(b"M\xfcller.png"): GRADIENT},
-        encoding="latin-1",
-    )
+def test_names_of_files_in_another_encoding_find_them(tmp_path: Path) -> None:
+    pictures = {os.fsdecode(b"M\xfcller.png"): GRADIENT}
+    root = labelled(tmp_path, ["file,emotion,person", "Müller.png,happy,Muller"], pictures, encoding="latin-1")
     (sample,) = samples_of(read_labelled_faces(root, GREY, finder))
-    assert (sample.source, sample.person) == (r"faces/M\xfcller.png", r"M\xfcller")
+    assert sample.source == r"faces/M\xfcller.png"
+
+
+@pytest.mark.parametrize("column", ["person", "licence"])
+def test_who_it_is_and_what_holds_of_it_is_utf8(tmp_path: Path, column: str) -> None:
+    lines = [f"file,emotion,{column}", "a.png,happy,Renée", "b.png,sad,Rene"]
+    root = labelled(tmp_path, lines, dict.fromkeys(("a.png", "b.png"), GRADIENT), encoding="latin-1")
+    rows = list(read_labelled_faces(root, GREY, finder))
+    assert problems_of(rows) == [f"labels.csv:2: the {column} is not UTF-8; save the list as CSV in UTF-8"]
+    assert len(rows) == 2
+
+
+def test_columns_that_may_be_missing_are_known_in_other_spellings(tmp_path: Path) -> None:
+    lines = ["file,emotion,Person,SPLIT,license", "a.png,happy,Ann,val,CC0"]
+    root = labelled(tmp_path, lines, {"a.png": GRADIENT})
+    (sample,) = samples_of(read_labelled_faces(root, GREY, finder))
+    assert (sample.person, sample.split, sample.licence) == ("Ann", "val", "CC0")
+    root = labelled(tmp_path / "twice", ["file,emotion,Person,person", "a.png,happy,Ann,Ben"], {"a.png": GRADIENT})
+    with pytest.raises(DataError, match=r"labels\.csv: has more than one column person; expected one"):
+        list(read_labelled_faces(root, GREY, finder))
+
+
+@pytest.mark.parametrize("again", ["a.png", "./a.png", ".//a.png"])
+def test_a_picture_that_is_listed_again_is_a_problem_that_names_the_earlier_line(tmp_path: Path, again: str) -> None:
+    lines = ["file,emotion,split", "a.png,bored,test", "a.png,happy,train", f"{again},sad,test"]
+    rows = list(read_labelled_faces(labelled(tmp_path, lines, {"a.png": GRADIENT}), GREY, finder))
+    assert [row.split for row in rows if isinstance(row, Sample)] == ["train"]
+    first, second = problems_of(rows)
+    assert first.startswith("labels.csv:2: unknown label 'bored'")
+    assert second == f"labels.csv:4: {again} is in line 3 already; name a picture once"
 
 
 def test_labels_without_the_columns_are_refused(tmp_path: Path) -> None:

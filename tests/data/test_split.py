@@ -88,6 +88,13 @@ def test_who_is_in_two_splits_is_found() -> None:
     assert crossing(["Anna", "Ben", "Anna", None, None], np.array([0, 1, 2, 0, 1])) == ["Anna"]
 
 
+def test_one_person_is_one_however_lists_spell_the_name() -> None:
+    spelled = ["Renée  Roy", "Rene\u0301e Roy", "RENÉE ROY", "René Roy"]
+    group = join_groups([f"file {number}" for number in range(4)], spelled)
+    assert group[0] == group[1] == group[2] != group[3]
+    assert crossing(spelled, np.array([0, 1, 2, 0])) == ["Renée  Roy"], "one person, as spelled first"
+
+
 @pytest.mark.parametrize("groups", [14, 21, 35, 70, 100])
 def test_few_groups_come_near_the_shares_too(groups: int) -> None:
     split = assign_splits(np.arange(groups), np.arange(groups) % 7, shares=SHARES, seed=0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.data.manifest import SPLITS, Dataset, Manifest
+from mien.data.people import person_key
 from mien.data.split import crossing
 from mien.labels import FER2013, FERPLUS
 from mien.types import BoolArray, ImageArray, IntArray
@@ -119,7 +120,7 @@ def _people(manifest: Manifest, split: int, labels: list[int]) -> list[int]:
     shown: dict[int, set[str]] = {label: set() for label in labels}
     for row in np.flatnonzero(manifest.split == split).tolist():
         if person := manifest.person[row]:
-            shown[int(manifest.label[row])].add(person)
+            shown[int(manifest.label[row])].add(person_key(person))
     return [len(shown[label]) for label in labels]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from mien.data.audit import Audit
 from mien.data.manifest import SPLITS, Dataset
 from mien.data.pages import bars, bullets, page, table
+from mien.data.people import person_key
 from mien.files import atomic_folder
 
 __all__ = ["AUDIT_NAME", "DATASHEET_NAME", "told", "write_datasheet"]
@@ -59,7 +60,7 @@ def _facts(dataset: Dataset, found: Audit) -> list[list[str]]:
     """Return what is known of the dataset as a whole: name, value."""
     manifest = dataset.manifest
     nothing: list[str | None] = [None] * len(manifest)
-    people = {person for person in manifest.person if person}
+    people = {person_key(person) for person in manifest.person if person}
     constant = f"{len(found.constant):,}: {', '.join(found.constant[:CONSTANT_LISTED])}" if found.constant else "none"
     return [
         ["crops", f"{len(manifest):,} of {'x'.join(map(str, manifest.crop.shape))} pixels, {manifest.crop.colour}"],

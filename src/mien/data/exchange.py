@@ -22,9 +22,9 @@ from pathlib import Path, PurePosixPath
 
 from mien.data.annotate import ANSWERS, NONE, Answer, LabelStore, check_annotator, check_answer
 from mien.data.faceset import FaceSet
+from mien.data.ferplus import read_ferplus
 from mien.data.records import read_records
 from mien.data.rules import Ruled
-from mien.data.sources import read_ferplus
 from mien.errors import DataError, InputError, OutputError
 from mien.files import atomic_folder, atomic_path, printable
 from mien.labels import FER2013, FERPLUS, FERPLUS_COLUMNS, VOTES, parse_label
@@ -172,16 +172,27 @@ def _has_votes(path: Path) -> bool:
 
 
 def _of_votes(path: Path, annotator: str) -> Iterator[tuple[str, Answer]]:
-    """Yield the votes of a CSV in FER+'s layout as plain answers of made annotators, each with its place."""
+    """Yield the votes of a CSV in FER+'s layout as plain answers of made annotators, each with its place.
+
+    Raises DataError where a row has no name, or one that another row has: FER+'s own file knows both, but there a row
+    belongs to one of fer2013.csv, and here to the face that it names.
+    """
     now = time.time()
     votes = read_ferplus(path)
-    for name, row in votes.row_of.items():
+    line_of: dict[str, int] = {}
+    for row, (name, line) in enumerate(zip(votes.name, votes.line, strict=True)):
+        if not name:
+            raise DataError(
+                f"{printable(path)}:{line}: its Image name is empty; expected the face that is voted on, as KEY.jpg"
+            )
+        if (first := line_of.setdefault(_key(name), line)) != line:
+            raise DataError(f"{printable(path)}:{line}: {name} is in line {first} already; give a face one row")
         number = 0
         for said, count in zip(VOTES, votes.counts[row].tolist(), strict=True):
             for _ in range(count):
                 number += 1
                 answer = said if said in FER2013 else NONE
-                yield f"{printable(path)}: {name}", Answer(f"{annotator} {number}", _key(name), answer, None, now)
+                yield f"{printable(path)}:{line}", Answer(f"{annotator} {number}", _key(name), answer, None, now)
 
 
 def _of_folders(root: Path, annotator: str) -> Iterator[tuple[str, Answer]]:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mien.data.records import read_records
+from mien.data.people import person_key
+from mien.data.records import not_utf8, read_records
 from mien.errors import DataError
 from mien.files import printable
 from mien.media import find_files, image_suffixes
@@ -60,7 +61,7 @@ def gather_files(sources: Iterable[Path]) -> tuple[list[SourceFile], list[str]]:
             key = os.path.realpath(item.path)
             known = files.get(key)
             if known:  # what one list leaves open another may have told
-                if item.person and known.person and item.person != known.person:
+                if item.person and known.person and person_key(item.person) != person_key(known.person):
                     problems.append(
                         f"{item.name}: said to show {known.person} and {item.person}; a file has one person, and "
                         f"{known.person} stays"
@@ -106,7 +107,7 @@ def _in_a_set(folder: Path, top: Path, known: dict[Path, bool]) -> bool:
 def _listed(path: Path) -> Iterator[SourceFile | str]:
     """Yield the files of a list."""
     top = path.absolute().parent
-    for line, record in read_records(path, ("file",)):
+    for line, record in read_records(path, ("file",), KNOWN):
         where = f"{printable(path)}:{line}"
         if isinstance(record, str):
             yield f"{where}: {record}"
@@ -116,6 +117,9 @@ def _listed(path: Path) -> Iterator[SourceFile | str]:
         file = top / record["file"]
         if not record["file"] or not os.path.isfile(file):  # noqa: PTH113 - pathlib's raises for odd names
             yield f"{where}: no file {reprlib.repr(record['file'])} in {printable(top)}"
+            continue
+        if why := not_utf8(record, KNOWN):
+            yield f"{where}: {why}"
             continue
         told = {column: printable(record.get(column, "")) or None for column in KNOWN}
         yield SourceFile(file, printable(Path(top.name) / record["file"]), **told)

@@ -12,17 +12,16 @@ import numpy as np
 
 from mien.data.datasheet import AUDIT_NAME, DATASHEET_NAME
 from mien.data.faceset import is_faceset
+from mien.data.ferplus import Votes, read_ferplus
 from mien.data.labelled_set import LabelRules, dataset_of_set
-from mien.data.manifest import SPLITS, Dataset, Manifest, write
+from mien.data.manifest import SPLITS, Dataset, Manifest, is_dataset, write
 from mien.data.sources import (
     Problem,
     Sample,
-    Votes,
     count_pictures,
     describe_validation,
     folder_splits,
     read_fer2013_csv,
-    read_ferplus,
     read_folders,
     read_labelled_faces,
 )
@@ -60,7 +59,7 @@ def prepare(
 ) -> Gathered:
     """Read a source and write its dataset into the folder `out`; return both it and what was dropped.
 
-    A dataset that is there already is replaced, and its datasheet taken away.
+    A dataset that is there already is replaced, and its datasheet taken away; what else lies in the folder stays.
     Arguments and errors as `gather`; OutputError where `out` cannot be written.
     """
     out = Path(out)
@@ -78,9 +77,10 @@ def prepare(
         labels=labels,
         on_progress=on_progress,
     )
+    replaced = is_dataset(out)
     manifest = write(gathered.dataset.manifest, gathered.dataset.crops, out)
     for name in (DATASHEET_NAME, AUDIT_NAME):
-        if (out / name).is_file():
+        if replaced and (out / name).is_file():
             (out / name).unlink()
     return Gathered(Dataset(manifest, gathered.dataset.crops), gathered.dropped)
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import csv
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mien.errors import DataError
 
-__all__ = ["read_records"]
+__all__ = ["not_utf8", "read_records", "small_number"]
 
+OTHER_SPELLINGS = {"license": "licence"}  # of columns
 LONGEST_LINE = 1 << 17  # characters; a row of fer2013.csv has at most 9,240
 
 
-def read_records(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | str]]:
+def read_records(
+    path: Path, wanted: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str] | str]]:
     """Yield (line number, fields by column) for each line below the header, in which spaces around a field are cut.
 
+    optional: columns that a file may have, in upper or lower case; they come under these names.
     The fields are {} for an empty line, and a text that says what is wrong where the line is no row.  A row is one
     line, whatever its quotes say: a stray quote would otherwise swallow the rows that follow.  Bytes that are not UTF-8
     come as `os.fsdecode` gives them.
-    Raises DataError where the file cannot be read or lacks a wanted column.
+    Raises DataError where the file cannot be read, lacks a wanted column or has a known one twice.
     """
     lines = _lines(path)
     header = _fields(next(lines, ""))
@@ -28,6 +32,9 @@ def read_records(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, dict[
         came = reprlib.repr(header if isinstance(header, str) else ", ".join(header))
         hint = _hint(header, wanted)
         raise DataError(f"{path}: expected the columns {', '.join(wanted)} in its first line; got {came}{hint}")
+    header = [_known(name, optional) for name in header]
+    if twice := [name for name in (*wanted, *optional) if header.count(name) > 1]:
+        raise DataError(f"{path}: has more than one column {twice[0]}; expected one")
     for number, line in enumerate(lines, start=2):
         fields = _fields(line)
         if isinstance(fields, str):
@@ -38,6 +45,26 @@ def read_records(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, dict[
             yield number, f"expected {len(header)} fields, got {len(fields)} (is the line torn?)"
         else:
             yield number, dict(zip(header, fields, strict=True))
+
+
+def not_utf8(record: dict[str, str], columns: Iterable[str]) -> str | None:
+    """Return in words which of these columns is no UTF-8; None where all are."""
+    for column in columns:
+        if any("\udc80" <= letter <= "\udcff" for letter in record.get(column, "")):
+            return f"the {column} is not UTF-8; save the list as CSV in UTF-8"
+    return None
+
+
+def small_number(text: str, *, below: int) -> int | None:
+    """Return a number of one to three digits, None where it is none or too large."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 3 and int(text) < below else None
+
+
+def _known(name: str, optional: Sequence[str]) -> str:
+    """Return which optional column a name of the header means; the name itself where it is none."""
+    meant = name.lower()
+    meant = OTHER_SPELLINGS.get(meant, meant)
+    return meant if meant in optional else name
 
 
 def _hint(header: list[str] | str, wanted: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from mien.data.contact_sheet import CONTACT_SHEET_NAME, in_words
 from mien.data.datasheet import AUDIT_NAME, DATASHEET_NAME, told
 from mien.data.faceset import QUALITIES, FaceRow, FaceSet
 from mien.data.pages import bars, bullets, page, table
+from mien.data.people import person_key
 from mien.data.ratings import gather
 from mien.files import atomic_folder
 
@@ -42,7 +43,7 @@ def _audit(faceset: FaceSet) -> dict[str, Any]:
     kept, dropped, files = faceset.faces(), faceset.faces(kept=False), faceset.files()
     answers = LabelStore(faceset.folder).answers()
     keys = {face.key for face in kept}
-    people = {face.person for face in kept if face.person}
+    people = {person_key(face.person) for face in kept if face.person}
     return {
         "settings": faceset.settings,
         "files": len(files),

@@ -3,12 +3,12 @@
 * `fer2013.csv` as Kaggle gives it: emotion, pixels, Usage.
 * Folders: `train|val|test/<emotion>/*.png`; a test picture named PublicTest_* belongs to val, as in FER2013.
 * A folder with `faces/` and `labels.csv`: file, emotion, optional person, split and licence.
-* `fer2013new.csv` of FER+, the votes of ten taggers for each row of fer2013.csv.
 """
 
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
 import reprlib
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.manifest import SPLITS
-from mien.data.records import read_records
+from mien.data.records import not_utf8, read_records, small_number
 from mien.errors import DataError, ImageError, InputError, LabelError
 from mien.faces.crop import cut
 from mien.faces.detect import Detector, WholePicture
 from mien.files import printable
-from mien.labels import FER2013, FERPLUS, FERPLUS_COLUMNS, VOTES, parse_label
+from mien.labels import FER2013, FERPLUS, parse_label
 from mien.media import find_images, read_image
 from mien.spec import CropSpec
 from mien.types import ImageArray
@@ -33,12 +33,11 @@ __all__ = [
     "CROP_AT_MOST_PX",
     "Problem",
     "Sample",
-    "Votes",
     "count_pictures",
     "describe_validation",
     "folder_splits",
+    "names_every_split",
     "read_fer2013_csv",
-    "read_ferplus",
     "read_folders",
     "read_labelled_faces",
     "whole_picture",
@@ -47,6 +46,7 @@ __all__ = [
 FER2013_SIZE_PX = 48
 USAGE_TO_SPLIT = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 CROP_AT_MOST_PX = 64  # a labelled picture this small on both sides is a face that somebody has cut out already
+OF_LABELLED_FACES = ("person", "split", "licence")  # that labels.csv may tell beside file and emotion
 VALIDATION_SHARE = 10  # one in so many Training pictures becomes validation where a source has none
 
 
@@ -81,15 +81,6 @@ class Problem:
         return f"{self.where}: {self.why}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Votes:
-    """FER+'s answers for the rows of fer2013.csv."""
-
-    usage: list[str]
-    row_of: dict[str, int]  # the picture's name in FER+ -> its row, which is not the number in the name
-    counts: NDArray[np.uint8]  # (N, 10) in the order of labels.VOTES
-
-
 def read_fer2013_csv(path: Path, spec: CropSpec) -> Iterator[Sample | Problem]:
     """Yield the rows of Kaggle's fer2013.csv, streamed.  DataError where the header is another one.
 
@@ -113,7 +104,7 @@ def read_fer2013_csv(path: Path, spec: CropSpec) -> Iterator[Sample | Problem]:
 def _fer2013_row(record: dict[str, str]) -> tuple[int, ImageArray, str] | str:
     """Return label, face and Usage of one row, or what is wrong with it."""
     emotion, pixels, usage = record["emotion"], record["pixels"], record["Usage"]
-    if (label := _number(emotion, below=len(FER2013))) is None:
+    if (label := small_number(emotion, below=len(FER2013))) is None:
         return f"emotion is {reprlib.repr(emotion)}, expected 0 to {len(FER2013) - 1}"
     if usage not in USAGE_TO_SPLIT:
         return f"Usage is {reprlib.repr(usage)}, expected {', '.join(USAGE_TO_SPLIT)}"
@@ -125,32 +116,6 @@ def _fer2013_row(record: dict[str, str]) -> tuple[int, ImageArray, str] | str:
     if (largest := int(values.max())) > 255:
         return f"a pixel of {largest}, expected 0 to 255"
     return label, values.astype(np.uint8).reshape(FER2013_SIZE_PX, FER2013_SIZE_PX), usage
-
-
-def _number(text: str, *, below: int) -> int | None:
-    """Return a number of one to three digits, None where it is none or too large."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 3 and int(text) < below else None
-
-
-def read_ferplus(path: Path) -> Votes:
-    """Return the votes of FER+'s fer2013new.csv.  DataError names the file and the row that is not as it should be."""
-    usage, names, counts = [], [], []
-    column_of = {answer: column for column, answer in FERPLUS_COLUMNS.items()}
-    for line, record in read_records(path, ("Usage", "Image name", *FERPLUS_COLUMNS)):
-        if not record:
-            continue
-        if isinstance(record, str):
-            raise DataError(f"{path}:{line}: {record}")
-        votes = [_number(record[column_of[answer]], below=256) for answer in VOTES]
-        if None in votes:
-            told = reprlib.repr([record[column] for column in FERPLUS_COLUMNS])
-            raise DataError(f"{path}:{line}: a vote is not a count: {told}")
-        usage.append(record["Usage"])
-        names.append(record["Image name"])
-        counts.append(votes)
-    return Votes(
-        usage, {name: row for row, name in enumerate(names) if name}, np.array(counts, np.uint8).reshape(-1, len(VOTES))
-    )
 
 
 def read_folders(root: Path, spec: CropSpec, *, seed: int = 0) -> Iterator[Sample | Problem]:
@@ -238,10 +203,12 @@ def read_labelled_faces(
     """Yield the pictures that labels.csv names in `faces/`, of several faces the largest.
 
     detector: finds the face; None takes each picture as the crop, as is done with those of at most 64 pixels.
-    split: where labels.csv has no split column.  A picture without a face yields a missed sample, with a blank crop.
+    split: where labels.csv names none.  A picture without a face yields a missed sample, with a blank crop.  A picture
+    that is listed again is a problem.
     """
     path = root / "labels.csv"
-    for line, record in read_records(path, ("file", "emotion")):
+    listed: dict[str, int] = {}  # the picture -> the line that gave its face
+    for line, record in read_records(path, ("file", "emotion"), OF_LABELLED_FACES):
         where = f"{path.name}:{line}"
         if not record:
             continue
@@ -253,10 +220,16 @@ def read_labelled_faces(
             label = _label(record["emotion"], where)
             if own_split not in SPLITS:
                 raise LabelError(f"unknown split {reprlib.repr(own_split)}; expected one of {', '.join(SPLITS)}")
-            crop = _largest_face(read_image(root / "faces" / _inside(record["file"])), spec, detector)
+            if why := not_utf8(record, ("person", "licence")):
+                raise DataError(why)
+            picture = posixpath.normpath(_inside(record["file"]))
+            if picture in listed:
+                raise DataError(f"{record['file']} is in line {listed[picture]} already; name a picture once")
+            crop = _largest_face(read_image(root / "faces" / picture), spec, detector)
         except InputError as error:
             yield Problem(where, printable(str(error).removeprefix(f"{where}: ")))
             continue
+        listed[picture] = line
         yield Sample(
             source=printable(f"faces/{record['file']}"),
             label=label,
@@ -268,6 +241,16 @@ def read_labelled_faces(
         )
 
 
+def names_every_split(root: Path) -> bool:
+    """Return whether labels.csv names a split in every line that is a row; not where it cannot be read at all."""
+    try:
+        rows = [row for _, row in read_records(root / "labels.csv", ("file", "emotion"), OF_LABELLED_FACES)]
+    except DataError:
+        return False
+    records = [row for row in rows if isinstance(row, dict) and row]
+    return bool(records) and all(record.get("split") for record in records)
+
+
 def _inside(name: str) -> str:
     """Return the name of a file in `faces/`; DataError where there is none or it leads out of that folder."""
     if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
@@ -277,7 +260,7 @@ def _inside(name: str) -> str:
 
 def _label(text: str, where: str) -> int:
     """Return the label of a name or of FER2013's number."""
-    number = _number(text, below=len(FERPLUS))
+    number = small_number(text, below=len(FERPLUS))
     return parse_label(text, known=FERPLUS, where=where) if number is None else number
 
 
