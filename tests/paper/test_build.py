@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from mien.data.manifest import read, write
-from mien.errors import InputError
+from mien.errors import InputError, RecipeError
 from mien.evaluate.report import read_results
 from mien.paper import build
 from mien.paper.build import Listener, open_context, train_missing, write_paper
@@ -94,6 +96,8 @@ def test_a_page_without_any_run_shows_what_is_missing(context: Context, tmp_path
     assert "the suggested network, Lu et al. (reconstructed), DCT + SVM." in page
     assert "4 of 4 runs were not trained" in page
     assert "the search by grid, random, hyperband, bayesian." in page
+    assert "not in these studies; without it: not in these studies" in page, "attention"
+    assert "not in these studies; without it: not trained yet" in page, "discriminative losses"
     assert len(re.findall("<h2", page)) == 10
 
 
@@ -109,6 +113,50 @@ def test_a_run_that_fails_is_told_of_and_the_others_are_done(context: Context, s
     page = (tmp_path / "page" / "index.html").read_text()
     assert "Lu et al. (reconstructed) (model.widths: lu has no such setting)." in page
     assert [row["variant"] for row in table(context.ledger.folder / "runs.csv")] == ["as it is"]
+
+
+def test_a_variant_that_cannot_be_and_a_file_that_is_none_are_gaps(
+    make_dataset: Callable[..., Path], studies: Path, tmp_path: Path
+) -> None:
+    bad = studies.read_text().replace("model.dropout = 0 }", "model.dropout = 1.5 }")
+    for content, told in ((bad, "out of range: model.dropout"), ("[augment]", "unknown table [augment]")):
+        studies.write_text(content)
+        context = open_context(make_dataset(), None, [], results=tmp_path / "results", studies=studies)
+        assert any(told in why for why in context.failed.values())
+        write_paper(context, tmp_path / "page")
+        page = (tmp_path / "page" / "index.html").read_text()
+        assert told in page
+        assert "8,779,047" in page
+    train_missing(context, tmp_path / "runs", device="cpu")
+    with pytest.raises(RecipeError, match="unknown table"):
+        open_context(context.data, None, [], results=tmp_path / "results", studies=studies, sample=tmp_path / "sample")
+
+
+def test_a_damaged_score_costs_its_run_alone(context: Context, studies: Path, tmp_path: Path) -> None:
+    context.studies = replace(context.studies, runs=context.studies.runs[2:4], ways=(), search=None)
+    train_missing(context, tmp_path / "runs", device="cpu")
+    rows = read_results(context.ledger.results)
+    rows[0]["accuracy"] = "half"
+    with context.ledger.results.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    left = reopened(context, studies)
+    left.studies = context.studies
+    told: dict[str, str] = {}
+    listener = Listener(on_failure=lambda name, why: told.update({name: why}))
+    train_missing(left, tmp_path / "runs", device="cpu", listener=listener)
+    assert told == {context.studies.runs[0].recipe.name: told[rows[0]["model"]]}
+    assert "accuracy of" in told[rows[0]["model"]]
+    assert write_paper(left, tmp_path / "page")
+
+
+def test_names_that_are_no_utf_8_are_escaped(context: Context, tmp_path: Path, portrait: Path) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")
+    shutil.copy(portrait, odd)
+    context.pictures = [Path(odd)]
+    write_paper(context, tmp_path / "page")
+    assert r"Our Figure 7: caf\xe9.jpg" in (tmp_path / "page" / "index.html").read_text()
 
 
 def test_a_teacher_that_is_not_there_leaves_a_gap(

@@ -70,12 +70,19 @@ def test_trials_are_kept_by_search_data_and_strategy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("val_accuracy", "abc"), ("epochs", "many"), ("settings", "{"), ("settings", "[]")]
+    ("column", "value"), [("val_accuracy", "abc"), ("epochs", "2.0"), ("settings", "{"), ("settings", "[]")]
 )
 def test_a_trial_that_is_none_is_named(tmp_path: Path, column: str, value: str) -> None:
     trial = TrialRow("search", "data", "grid", "0", "complete", "0.5", "4", "{}")
     Ledger(tmp_path).add_trials([replace(trial, **{column: value})])
     with pytest.raises(DataError, match=rf"searches\.csv: {column} of 'trial 0'"):
+        Ledger(tmp_path)
+
+
+@pytest.mark.parametrize(("column", "value"), [("parameters", "517451.0"), ("parameters", ""), ("train_s", "")])
+def test_a_run_whose_numbers_are_none_is_named(tmp_path: Path, column: str, value: str) -> None:
+    Ledger(tmp_path).add(replace(RUN, **{column: value}))
+    with pytest.raises(DataError, match=rf"runs\.csv: {column} of '.*' is '{value}'; expected a"):
         Ledger(tmp_path)
 
 

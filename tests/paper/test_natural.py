@@ -56,6 +56,12 @@ def test_the_easiest_three_are_compared() -> None:
     assert easy_claim({"x": scores_of(*three)})[3] == "cannot be told"
 
 
+def test_expressions_that_are_not_there_are_neither_recognized_nor_mistaken() -> None:
+    two = scores_of(("happy", "happy"), ("sad", "sad"))
+    assert easy_claim({"x": two})[2] == "x: happy, sad"
+    assert fear_claim({"x": two})[2] == "x: no fear in it"
+
+
 def test_equal_classes_are_compared_by_themselves() -> None:
     ours = scores_of(*[("happy", "happy")] * 70, *[("happy", "sad")] * 71, *[("fear", "fear")] * 2)
     told = _difference({"x": ours}, 396)

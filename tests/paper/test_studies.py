@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,10 +76,6 @@ def test_a_setting_that_is_spelled_out_as_it_is_by_itself_changes_nothing() -> N
         ("seeds = [0, 1]", "seeds = [0, 0]", r"parts\.seeds is \[0, 0\]"),
         ("[networks]", "[networks]\nseeds = [0, 1]", r"networks\.seeds is \[0, 1\]; expected one"),
         ("settings = { data.folds = 2 }", "settings = 3", "folds: 'settings' is 3"),
-        ("model.dropout = 0 }", "seed = 3 }", "sets seed, which is not for a study to change"),
-        ('"dropout: none" = { model.dropout = 0 }', '"dropout: none" = 3', "expected a table of settings"),
-        ("model.dropout = 0 }", "model.dropout = 2 }", r"out of range: model\.dropout"),
-        ("model.dropout = 0 }", "model.drop = 0 }", r"unknown key model\.drop"),
         ("faces = 21", "faces = 0", r"\[quick\]: expected faces"),
         ('ways = ["DCT + SVM"]', 'ways = ["LBP"]', r"\[traditional\]: expected ways, a list of HOG"),
         ("trials = 2", "trials = 0", r"search\.trials is 0"),
@@ -92,3 +89,22 @@ def test_what_is_wrong_in_a_file_is_named_with_the_file(studies: Path, old: str,
     with pytest.raises(RecipeError, match=told) as raised:
         read_studies(studies, data="x")
     assert str(raised.value).startswith(f"{studies}: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("model.dropout = 0 }", "seed = 3 }", "sets seed, which is not for a study to change"),
+        ('"dropout: none" = { model.dropout = 0 }', '"dropout: none" = 3', "expected a table of settings"),
+        ("model.dropout = 0 }", "model.dropout = 2 }", r"out of range: model\.dropout"),
+        ("model.dropout = 0 }", "model.drop = 0 }", r"unknown key model\.drop"),
+    ],
+)
+def test_a_variant_that_cannot_be_costs_itself_alone(studies: Path, old: str, new: str, told: str) -> None:
+    text = studies.read_text()
+    whole = read_studies(studies, data="x")
+    studies.write_text(text.replace(old, new))
+    found = read_studies(studies, data="x")
+    assert [run for run in whole.runs if run.variant != "dropout: none"] == list(found.runs)
+    assert list(found.unusable["parts"]) == ["dropout: none"]
+    assert re.search(told, found.unusable["parts"]["dropout: none"])

@@ -34,7 +34,7 @@ def parts(context: Context) -> Section:
             "the validation set is the same for all, with a standard error of "
             "its own, so that small gains may be chance."
         ),
-        *_study(context, runs, "figure-parts", "Each part by itself"),
+        *_study(context, "parts", "Each part by itself"),
         _cropping(context),
         Text(
             "Grey: these crops are in grey alone, as FER2013 is stored, so that what colour would add cannot be "
@@ -63,6 +63,7 @@ def variation(context: Context) -> Section:
         rows = [[run.variant, share(one)] for run, one in zip(scores, accuracies, strict=True)]
         caption = f"Cross-validation: {_spread(accuracies)}. The best epoch was chosen on the part itself."
         blocks.append(Table(caption, ["validated on", "accuracy"], rows))
+    blocks += [Gap(f"of the cross-validation, {why}.") for why in context.unusable("folds")]
     if absent := context.missing(folds):
         blocks.append(Gap(f"of the cross-validation, {absent}."))
     blocks.append(
@@ -70,12 +71,13 @@ def variation(context: Context) -> Section:
             f"Rare expressions: {_imbalance(context)}. Mean recall counts each expression alike, accuracy each picture."
         )
     )
-    blocks += _study(context, balance, "figure-balance", "Rare expressions", recall=True)
+    blocks += _study(context, "balance", "Rare expressions", recall=True)
     return Section("Variation and rare expressions", blocks)
 
 
-def _study(context: Context, runs: dict[str, list[Run]], name: str, title: str, *, recall: bool = False) -> list[Block]:
+def _study(context: Context, study: str, title: str, *, recall: bool = False) -> list[Block]:
     """Return a table and a picture of a study's variants: mean and deviation over the seeds."""
+    runs = context.studies.of(study)
     found = {variant: _by_seed(context, own, "accuracy") for variant, own in runs.items()}
     first = next(iter(found.values()), {})
     rows = []
@@ -100,7 +102,10 @@ def _study(context: Context, runs: dict[str, list[Run]], name: str, title: str, 
     if rows:
         blocks.append(Table(f"{title}.", [*head, "mean recall"] if recall else head, rows))
         shown = {variant: [*accuracies.values()] for variant, accuracies in found.items() if accuracies}
-        blocks.append(Picture(name, _draw(shown), f"{title}: a point a seed, a bar their mean.", trained=True))
+        blocks.append(
+            Picture(f"figure-{study}", _draw(shown), f"{title}: a point a seed, a bar their mean.", trained=True)
+        )
+    blocks += [Gap(f"of the study “{title.lower()}”, {why}.") for why in context.unusable(study)]
     if absent := context.missing([run for own in runs.values() for run in own]):
         blocks.append(Gap(f"of the study “{title.lower()}”, {absent}."))
     return blocks

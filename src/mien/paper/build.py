@@ -12,13 +12,13 @@ import numpy as np
 
 from mien.data.manifest import SPLITS, Dataset, Manifest, read
 from mien.data.prepare import is_labelled_faces
-from mien.errors import DataError, MienError
+from mien.errors import DataError, MienError, RecipeError
 from mien.evaluate.measure import commit, hardware
 from mien.evaluate.score import Progress
-from mien.files import check_folder
+from mien.files import check_folder, printable
 from mien.paper.ablation import parts, variation
 from mien.paper.comparison import networks
-from mien.paper.context import DATA, NATURAL, Context
+from mien.paper.context import DATA, NATURAL, STUDIES, Context
 from mien.paper.later import later
 from mien.paper.ledger import Ledger
 from mien.paper.natural import natural
@@ -27,7 +27,7 @@ from mien.paper.page import Gap, Section, write_page
 from mien.paper.runs import locked, traditional_identity, train_run, train_traditional
 from mien.paper.sample import write_sample
 from mien.paper.searches import run_search, searches
-from mien.paper.studies import read_studies
+from mien.paper.studies import Studies, read_studies
 from mien.spec import CropSpec
 from mien.train.search_study import STRATEGIES
 
@@ -72,9 +72,9 @@ def open_context(
 
     sample: where a sample of the data goes, in the folder of runs, for a quick look at the page; left out: the page is
     made of all of it.
-    Where the data or the natural pictures cannot be read, `failed` says why, and what is made of them will be gaps.
-    Raises DataError or RecipeError where results or studies cannot be read, OutputError where the sample cannot be
-    written.
+    Where the data or the natural pictures cannot be read, or a file of studies is none, `failed` says why, and what is
+    made of them will be gaps.  Raises DataError where results cannot be read, RecipeError where there is no file of
+    studies or a quick look cannot be made by it, OutputError where the sample cannot be written.
     """
     ledger, failed = Ledger(results), {}
     try:
@@ -91,15 +91,29 @@ def open_context(
             data = write_sample(dataset, Path(sample), faces=read_studies(studies, data=data).faces)
         dataset = read(data)
     return Context(
+        studies=_studies(studies, data, failed, quick=sample is not None),
         data=Path(data),
         dataset=dataset,
         natural=None if natural_folder is None else Path(natural_folder),
         pictures=list(pictures),
-        studies=read_studies(studies, data=data, quick=sample is not None),
         ledger=ledger,
         is_sample=sample is not None,
         failed=failed,
     )
+
+
+def _studies(path: str | Path | None, data: str | Path, failed: dict[str, str], *, quick: bool) -> Studies:
+    """Return the studies that can be made; of what a file names otherwise, `failed` gets to know why it cannot."""
+    try:
+        studies = read_studies(path, data=data, quick=quick)
+    except RecipeError as error:
+        if quick or path is None or not Path(path).is_file():
+            raise
+        failed[STUDIES] = str(error)
+        return Studies()
+    for study, variants in studies.unusable.items():
+        failed |= {f"{study} {variant}": f"{study} {variant}: cannot be: {why}" for variant, why in variants.items()}
+    return studies
 
 
 def _no_dataset() -> Dataset:
@@ -123,9 +137,10 @@ def train_missing(
     if DATA in context.failed:
         return
     with locked(folder):
-        for name, train in _missing(context, folder, device, listener):
+        for name, is_there, train in _things(context, folder, device, listener):
             try:
-                train()
+                if not is_there():
+                    train()
             # RuntimeError: memory, as torch tells it; ValueError: what scikit-learn cannot be fitted to.
             except (MienError, RuntimeError, MemoryError, ValueError) as error:
                 context.failed[name] = str(error).partition("\n")[0]
@@ -133,26 +148,27 @@ def train_missing(
                     listener.on_failure(name, context.failed[name])
 
 
-def _missing(
+def _things(
     context: Context, folder: Path, device: str, listener: Listener
-) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield each thing that is still missing by then: its name, and what trains it."""
+) -> Iterator[tuple[str, Callable[[], object], Callable[[], object]]]:
+    """Yield each thing that the page wants: its name, what tells whether it is there, and what trains it."""
     ledger, sha256 = context.ledger, context.dataset.manifest.sha256
+    train: Callable[[], object]
     for way in context.studies.ways:
-        if context.find(traditional_identity(way)) is None:
-            yield way, partial(train_traditional, way, context.data, ledger, on_progress=listener.of(way))
+        train = partial(train_traditional, way, context.data, ledger, on_progress=listener.of(way))
+        yield way, partial(context.find, traditional_identity(way)), train
     for run in context.studies.runs:
-        if context.row(run) is None:
-            name = run.recipe.name
-            yield name, partial(train_run, run, ledger, folder, device=device, on_progress=listener.of(name))
-    plan = context.studies.search
-    for strategy in STRATEGIES if plan else ():
-        if plan and not context.trials(plan, strategy):
+        name = run.recipe.name
+        train = partial(train_run, run, ledger, folder, device=device, on_progress=listener.of(name))
+        yield name, partial(context.row, run), train
+    if plan := context.studies.search:
+        for strategy in STRATEGIES:
             name = f"search {strategy}"
-            yield name, partial(
+            train = partial(
                 run_search, plan, strategy, ledger, folder, crop=context.dataset.manifest.crop, manifest_sha256=sha256,
                 device=device, on_progress=listener.of(name),
             )  # fmt: skip
+            yield name, partial(context.trials, plan, strategy), train
 
 
 def write_paper(context: Context, out: str | Path, *, listener: Listener | None = None) -> int:
@@ -173,7 +189,7 @@ def write_paper(context: Context, out: str | Path, *, listener: Listener | None 
     manifest = context.dataset.manifest
     made = datetime.datetime.now(datetime.UTC).date().isoformat()
     splits = ", ".join(f"{split} {len(manifest.rows_in(split)):,}" for split in SPLITS)
-    read_in = f"{context.data.resolve().name}, {len(manifest.label):,} faces ({splits})"
+    read_in = f"{printable(context.data.resolve().name)}, {len(manifest.label):,} faces ({splits})"
     facts = [
         f"Data: {context.failed.get(DATA) or read_in}.",
         "Rows of tables with a coloured ground, and columns called paper, are the paper's as printed, but for notes "

@@ -85,6 +85,7 @@ def networks(context: Context) -> Section:
         )  # fmt: skip
     if told := _otherwise({name: runs[name].recipe for name in measured if name in runs}, suggested):
         blocks.append(Text(told))
+    blocks += [Gap(f"{why}.") for why in context.unusable("networks")]
     if absent := [name for name, row in found.items() if row is None]:
         reasons = {name: context.failed.get(runs[name].recipe.name if name in runs else name) for name in absent}
         told = ", ".join(f"{name} ({reason})" if reason else name for name, reason in reasons.items())

@@ -25,9 +25,22 @@ from mien.paper.studies import Run, SearchPlan, Studies, identity, search_identi
 from mien.types import BoolArray
 from mien.weights import catalogue
 
-__all__ = ["DATA", "LEFT_OUT", "NATURAL", "Context", "Measured", "interval", "number", "percent", "rate", "share"]
+__all__ = [
+    "DATA",
+    "LEFT_OUT",
+    "NATURAL",
+    "STUDIES",
+    "Context",
+    "Measured",
+    "interval",
+    "number",
+    "percent",
+    "rate",
+    "share",
+]
 
-DATA, NATURAL, LEFT_OUT = "the dataset", "the natural pictures", "natural pictures left out"  # in Context.failed
+# In Context.failed:
+DATA, NATURAL, LEFT_OUT, STUDIES = "the dataset", "the natural pictures", "natural pictures left out", "the studies"
 FER2013_SPLITS = (28_709, 3_589, 3_589)  # faces in train, val and test
 
 Score = TypeVar("Score")
@@ -120,6 +133,12 @@ class Context:
         if not absent:
             return ""
         return f"{len(absent)} of {len(runs)} runs were not trained" + (f" ({'; '.join(reasons)})" if reasons else "")
+
+    def unusable(self, study: str) -> list[str]:
+        """Return which variants of a study cannot be trained, and why, or why nothing is known of them."""
+        if STUDIES in self.failed:
+            return [self.failed[STUDIES]]
+        return [f"“{variant}”: {why}" for variant, why in self.studies.unusable.get(study, {}).items()]
 
     def accuracy(self, study: str, variant: str) -> str:
         """Return the accuracy on validation, unseen, of a variant's first seed with its interval; a dash for none."""

@@ -64,8 +64,14 @@ def later(context: Context) -> Section:
 
 def _on_validation(context: Context, study: str, variant: str) -> str:
     """Return what a variant's first seed reaches on validation."""
+    runs = context.studies.of(study).get(variant, [])
+    if not runs:
+        return "not in these studies"
     accuracy = context.accuracy(study, variant)
-    return "not trained yet" if accuracy == "-" else f"on validation {accuracy}"
+    if accuracy == "-":
+        why = context.failed.get(runs[0].recipe.name)
+        return f"not trained ({why})" if why else "not trained yet"
+    return f"on validation {accuracy}"
 
 
 def _mixed(context: Context) -> str:

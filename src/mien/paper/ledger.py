@@ -25,6 +25,8 @@ __all__ = ["Ledger", "RunRow", "TrialRow"]
 
 _PREDICTIONS = ["model_sha256", "manifest_sha256", "split", "predicted"]
 NOT_FOUND = "-"  # in predictions.csv: no face, no prediction
+WHOLE = {"epochs", "best_epoch", "parameters", "multiplications"}
+NEEDED = {"parameters", "train_s"}  # of every run
 NUMBERS = {"epochs", "best_epoch", "parameters", "multiplications", "ms_a_face", "train_s", "val_accuracy"}
 COUNTS = ("n", "correct")  # of results.csv
 SCORES = (*COUNTS, "accuracy", "low_95", "high_95", "macro_recall")
@@ -210,12 +212,13 @@ def _checked(row: Kept) -> Kept:
     """Return a row whose numbers are numbers and whose settings are such; DataError where they are not."""
     table, of = ("runs.csv", row.variant) if isinstance(row, RunRow) else ("searches.csv", f"trial {row.trial}")
     for name in NUMBERS & {field.name for field in fields(row)}:
-        value = getattr(row, name)
+        value, kind = getattr(row, name), int if name in WHOLE else float
         try:
-            if value:
-                float(value)
+            if value or name in NEEDED:
+                kind(value)
         except ValueError:
-            raise DataError(f"{table}: {name} of {of!r} is {value!r}; expected a number") from None
+            wanted = "a whole number" if name in WHOLE else "a number"
+            raise DataError(f"{table}: {name} of {of!r} is {value!r}; expected {wanted}") from None
     if isinstance(row, TrialRow):
         try:
             settings = json.loads(row.settings)

@@ -134,9 +134,12 @@ def fear_claim(found: dict[str, Scores]) -> list[str]:
         surprised, total = int(wrong[SURPRISE]), int(confusion[FEAR].sum())
         wrong[SURPRISE] = 0
         other = int(wrong.argmax())
-        within = f" {interval(surprised, total)}" if total else ""
         of = f"{name}: " if name else ""
-        told.append(f"{of}{surprised} of {total}{within} as surprise, {wrong[other]} as {FER2013[other]}")
+        if total:
+            rival = f", {wrong[other]} as {FER2013[other]}" if wrong[other] else ""
+            told.append(f"{of}{surprised} of {total} {interval(surprised, total)} as surprise{rival}")
+        else:
+            told.append(f"{of}no fear in it")
         if name:
             both = surprised + int(wrong[other])
             by_chance = not both or binomtest(surprised, both).pvalue > LEVEL
@@ -154,7 +157,7 @@ def easy_claim(found: dict[str, Scores]) -> list[str]:
 
     def best(recall: FloatArray) -> list[str]:
         order = np.argsort(-np.nan_to_num(recall, nan=-1.0))[: len(EASY)]
-        return [FER2013[number] for number in order]
+        return [FER2013[number] for number in order if not np.isnan(recall[number])]
 
     def holds(confusion: IntArray) -> bool | None:
         ends = {

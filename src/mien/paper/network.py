@@ -16,6 +16,7 @@ from mien.explain.feature_maps import feature_maps
 from mien.explain.figures import draw_fused, draw_layer
 from mien.explain.transformations import draw_transformations
 from mien.faces.detect import make_detector
+from mien.files import printable
 from mien.labels import FER2013
 from mien.media import read_image
 from mien.paper.claims import FER2013_COUNTS, TABLE_1
@@ -115,7 +116,7 @@ def singles(context: Context) -> Section:
             said = ", ".join(f"{name}: {readings[0].expression}" for name, readings in read.items())
             number = sum(isinstance(block, Picture) for block in blocks) + 1
             figure = _draw_single(image_rgb, read)
-            blocks.append(Picture(f"figure-7-{number}", figure, f"Our Figure 7: {path.name}. {said}."))
+            blocks.append(Picture(f"figure-7-{number}", figure, f"Our Figure 7: {printable(path.name)}. {said}."))
     if len(blocks) == 1:
         raise InputError("none of the pictures shows a face; --pictures names others")
     return Section("Single pictures (Figure 7)", blocks)
@@ -147,7 +148,7 @@ def _first_crop(context: Context) -> tuple[ImageArray, str]:
     spec, detector = Classifier.load(NETWORK).spec, make_detector("dlib")
     for path, image_rgb in _pictures(context):
         if faces := detector(image_rgb):
-            return preprocess(image_rgb, faces[:1], spec.crop)[0], path.name
+            return preprocess(image_rgb, faces[:1], spec.crop)[0], printable(path.name)
     raise InputError("no picture with a face to show; --pictures names a folder of some")
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +52,11 @@ class SearchPlan:
 class Studies:
     """What is to be trained for the page."""
 
-    runs: tuple[Run, ...]  # a study's first seed before its second, so that the page fills up evenly
-    ways: tuple[str, ...]  # of traditional.FEATURES
-    search: SearchPlan | None
-    faces: int  # of each split, of which a quick look is made
+    runs: tuple[Run, ...] = ()  # a study's first seed before its second, so that the page fills up evenly
+    ways: tuple[str, ...] = ()  # of traditional.FEATURES
+    search: SearchPlan | None = None
+    faces: int = 0  # of each split, of which a quick look is made
+    unusable: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by study: variants, and why
 
     def of(self, study: str) -> dict[str, list[Run]]:
         """Return a study's runs by their variant, in the order of the file."""
@@ -70,7 +71,8 @@ def read_studies(path: str | Path | None, *, data: str | Path, quick: bool = Fal
     """Return the studies of a file, of the one that ships where none is named, on a dataset.
 
     quick: with the settings that the file's [quick] table names, and the first seed alone.
-    RecipeError names the file and what is unknown, missing or out of range in it.
+    A variant whose settings cannot be is unusable, and the others are none the worse for it.  RecipeError names the
+    file and what else is unknown, missing or out of range in it.
     """
     path = path or SHIPPED
     tables = read_toml(path)
@@ -83,9 +85,15 @@ def read_studies(path: str | Path | None, *, data: str | Path, quick: bool = Fal
         protocol = replace(protocol, data=replace(protocol.data, manifests=(str(data),)))
         faces, sample = _quick(tables)
         sample = sample if quick else {}
-        runs = [run for study in STUDIES if study in tables for run in _runs(protocol, tables, study, sample, quick)]
+        unusable: dict[str, dict[str, str]] = {}
+        runs = [
+            run
+            for study in STUDIES
+            if study in tables
+            for run in _runs(protocol, tables, study, sample, quick, unusable.setdefault(study, {}))
+        ]
         search = _search(protocol, tables, sample) if SEARCH in tables else None
-        return Studies(tuple(runs), _ways(tables), search, faces)
+        return Studies(tuple(runs), _ways(tables), search, faces, unusable)
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error
 
@@ -111,8 +119,11 @@ def search_identity(plan: SearchPlan) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _runs(protocol: Recipe, tables: Mapping[str, Any], study: str, sample: Mapping[str, Any], quick: bool) -> list[Run]:
-    """Return the runs of a study."""
+def _runs(
+    protocol: Recipe, tables: Mapping[str, Any], study: str, sample: Mapping[str, Any], quick: bool,
+    unusable: dict[str, str],
+) -> list[Run]:  # fmt: skip
+    """Return the runs of a study; of a variant that cannot be, `unusable` gets to know why."""
     table = _table(tables, study)
     if unknown := sorted(table.keys() - {"seeds", "settings", "variants"}):
         raise RecipeError(f"unknown key {study}.{unknown[0]}; known: seeds, settings, variants")
@@ -123,13 +134,15 @@ def _runs(protocol: Recipe, tables: Mapping[str, Any], study: str, sample: Mappi
         raise RecipeError(f"{study}.seeds is {seeds!r}; expected one: the page shows one run of each variant")
     if not (isinstance(variants, dict) and variants):
         raise RecipeError(f"[{study}]: expected a table of variants")
-    runs = []
+    runs, settings = [], _settings(table, "settings", study)
     for seed in seeds[:1] if quick else seeds:
         for variant in variants:
-            values = {**_settings(table, "settings", study), **_settings(variants, variant, study), **sample}
-            values["seed"] = seed
             name = f"{study} {variant} seed={seed}".replace("/", "_").replace("\\", "_")
-            runs.append(Run(study, variant, with_values(protocol, values, name=name)))
+            try:
+                values = {**settings, **_settings(variants, variant, study), **sample, "seed": seed}
+                runs.append(Run(study, variant, with_values(protocol, values, name=name)))
+            except RecipeError as error:
+                unusable[variant] = str(error)
     return runs
 
 
