@@ -21,7 +21,7 @@ from PIL import Image
 from PIL.Image import Transpose
 
 from mien.errors import ImageError, InputError, OutputError
-from mien.media import MAX_PIXELS, find_images, image_suffixes, read_image, write_image
+from mien.media import DANGLING, LINK, MAX_PIXELS, find_files, find_images, image_suffixes, read_image, write_image
 
 ROWS, COLUMNS = np.mgrid[0:32, 0:48]
 GREY = (2 * ROWS + 3 * COLUMNS).astype(np.uint8)
@@ -370,6 +370,41 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     (tmp_path / "lost.jpg").symlink_to(tmp_path / "nowhere.jpg")
     (tmp_path / "linked.jpg").symlink_to(tmp_path / "a.jpg")
     assert list(find_images(tmp_path)) == [tmp_path / "a.jpg", tmp_path / "linked.jpg"]
+
+
+def test_what_may_be_a_picture_and_is_left_out_is_told_and_so_is_each_other_file(tmp_path: Path) -> None:
+    for name in ("a.jpg", "notes.txt", "IMG_1.HEIC", "sub/people.csv", ".DS_Store"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "round").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "lost.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.png")
+    left_out: dict[str, str] = {}
+    others: list[Path] = []
+    found = find_files(tmp_path, image_suffixes(), on_left_out=left_out.__setitem__, on_other=others.append)
+    assert list(found) == [tmp_path / "a.jpg"]
+    assert left_out == {str(tmp_path / "round"): LINK, str(tmp_path / "lost.jpg"): DANGLING}
+    assert sorted(path.name for path in others) == ["IMG_1.HEIC", "lost", "notes.txt", "people.csv", "pipe.png"]
+
+
+def test_a_folder_that_may_be_listed_and_not_entered_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.jpg", "closed/b.jpg", "closed/c.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    real = Path.stat
+
+    def stat(path: Path, **how: bool) -> os.stat_result:
+        if path.parent.name == "closed":  # as the system does; who runs the tests may enter all folders
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, **how)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    left_out: list[tuple[str, str]] = []
+    assert list(find_images(tmp_path, on_left_out=lambda *told: left_out.append(told))) == [tmp_path / "a.jpg"]
+    assert left_out == [(str(tmp_path / "closed"), "Permission denied")]
 
 
 def test_a_folder_without_pictures_gives_none(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import stat
 import struct
 import warnings
 import zlib
@@ -21,9 +22,11 @@ from mien.files import atomic_path, printable
 from mien.types import ImageArray
 
 __all__ = [
+    "DANGLING",
     "LINK",
     "MAX_PIXELS",
     "SOFTWARE",
+    "UNDECODED_SUFFIXES",
     "encode_jpeg",
     "find_files",
     "find_images",
@@ -52,6 +55,12 @@ _HEIC = {b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hev
 _NOT_RGB = {"BLP", "MSP", "XBM"}
 _GREY_BITS = (8, 10, 12, 14, 16)  # that cameras and scanners give
 LINK = "a link to a folder, which is not followed"
+DANGLING = "a link by which no file is reached"
+#: Of pictures as phones and cameras write them and Pillow does not decode them.
+UNDECODED_SUFFIXES = frozenset(
+    (".heic", ".heif", ".hif", ".jxl", ".dng", ".arw", ".cr2", ".cr3", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw",
+     ".rw2", ".srw", ".x3f")
+)  # fmt: skip
 SOFTWARE = "mien"  # what annotated pictures and videos say made them
 _LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # in pixels, of the formats that have one
 _SOFTWARE_TAG = 0x0131  # of EXIF
@@ -231,24 +240,51 @@ def find_files(
     suffixes: frozenset[str],
     *,
     on_left_out: Callable[[str, str], None] | None = None,
+    on_other: Callable[[Path], None] | None = None,
 ) -> Iterator[Path]:
     """Yield the files of a folder and of those below it that have one of the suffixes, as `find_images` does.
 
-    on_left_out: called with each folder that cannot be read, and with each link to one, as links are not followed, and
-    why it is left out (of a link: LINK).
+    on_left_out: called with what may hold such files and is left out, and why: folders that cannot be read or entered,
+    links to folders, as these are not followed (why: LINK), and links with such a suffix by which no file is reached
+    (why: DANGLING).
+    on_other: called with each other file that is not hidden, in no order.
     """
 
-    def refused(error: OSError) -> None:
+    def leave_out(path: str | Path, why: str) -> None:
         if on_left_out:
-            on_left_out(error.filename, error.strerror or str(error))
+            on_left_out(os.fspath(path), why)
 
     found = []
-    for above, folders, names in os.walk(folder, onerror=refused):
+    told: set[Path] = set()
+    for above, folders, names in os.walk(folder, onerror=lambda error: leave_out(error.filename, _reason(error))):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        here = Path(above)
         for name in folders:
-            if on_left_out and os.path.islink(os.path.join(above, name)):  # noqa: PTH114, PTH118 - as os.walk does
-                on_left_out(str(Path(above) / name), LINK)
-        here = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in suffixes]
-        found += [Path(above) / name for name in here]
-    # os.path, as pathlib's own is_file raises where a folder may be listed but not entered.
-    yield from (path for path in sorted(found) if os.path.isfile(path))  # noqa: PTH113
+            if os.path.islink(here / name):  # noqa: PTH114 - as os.walk does
+                leave_out(here / name, LINK)
+        for name in names:
+            if name.startswith("."):
+                continue
+            if Path(name).suffix.lower() in suffixes:
+                found.append(here / name)
+            elif on_other:
+                on_other(here / name)
+    for path in sorted(found):
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            is_link = os.path.islink(path)  # noqa: PTH114 - pathlib's raises where a folder may be listed, not entered
+            where = path.parent if isinstance(error, PermissionError) and not is_link else path
+            if where not in told:
+                told.add(where)
+                leave_out(where, DANGLING if is_link else _reason(error))
+            continue
+        if stat.S_ISREG(mode):
+            yield path
+        elif on_other:
+            on_other(path)
+
+
+def _reason(error: OSError) -> str:
+    """Return why the system refuses something."""
+    return error.strerror or str(error)

@@ -572,7 +572,8 @@ def test_folders_that_are_closed_to_the_user_are_one_line(run: Run, quick: list[
         assert files(locked) == []
         one_line(run("recognize", folder / "closed" / "b.png", *quick), "Permission denied")
         told = run("recognize", folder, "--format", "jsonl", *quick)
-        assert (told.code, len(told.rows)) == (0, 1)
+        assert (told.code, len(told.rows)) == (1, 1)
+        assert f"not read: {folder / 'closed'}: Permission denied" in told.err
         (folder / ".Trash").mkdir(mode=0)
         (folder / "closed").chmod(0)
         told = run("recognize", folder, "--format", "jsonl", *quick)

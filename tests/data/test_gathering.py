@@ -122,6 +122,28 @@ def test_links_to_folders_are_told_as_they_are_not_followed(photos: Path, tmp_pa
     assert problems == [f"{photos / 'linked'}: a link to a folder, which is not followed"]
 
 
+def test_pictures_that_are_not_decoded_are_told_a_line_a_kind_and_other_files_are_handed_on(photos: Path) -> None:
+    for name in ("IMG_2.HEIC", "below/IMG_1.heic", "raw.dng", "letter", "who.csv"):
+        (photos / name).write_bytes(b"x")
+    (photos / "who.csv").write_text("file,person\nb.jpg,Anna\n")
+    others: list[Path] = []
+    files, problems = gather_files([photos, photos / "who.csv"], on_other=others.append)
+    assert len(files) == 3
+    assert problems == [
+        f"{photos / 'IMG_2.HEIC'} and 1 more: pictures as .heic cannot be read here; save them as JPEG",
+        f"{photos / 'raw.dng'}: pictures as .dng cannot be read here; save them as JPEG",
+    ]
+    assert sorted(path.name for path in others) == ["letter", "notes.txt"], "the list is a source"
+
+
+def test_a_folder_whose_pictures_are_not_decoded_spoils_no_other(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone" / "IMG_1.HEIC").write_bytes(b"x")
+    files, problems = gather_files([tmp_path / "phone", photos])
+    assert len(files) == 3
+    assert len(problems) == 1
+
+
 def test_a_set_that_lies_in_a_folder_is_no_source_of_it(photos: Path) -> None:
     before, _ = gather_files([photos])
     built = photos / "set"
@@ -129,8 +151,10 @@ def test_a_set_that_lies_in_a_folder_is_no_source_of_it(photos: Path) -> None:
     (built / "set.sqlite").write_bytes(b"")
     for name in ("contact-sheet.jpg", "faces/0.jpg"):
         (built / name).write_bytes(b"x")
-    after, _ = gather_files([photos])
+    others: list[Path] = []
+    after, _ = gather_files([photos], on_other=others.append)
     assert after == before
+    assert others == [photos / "notes.txt"]
 
 
 @pytest.mark.parametrize(

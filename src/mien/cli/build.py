@@ -71,7 +71,8 @@ def build(
         crop=CropSpec(size_px=size, colour=colour), detector=detector, min_face_px=min_face, every_s=every,
         on_change=on_change, thresholds=parse_thresholds(threshold or ()),
     )  # fmt: skip
-    files, problems = gather_files(sources)
+    others: list[Path] = []
+    files, problems = gather_files(sources, on_other=others.append)
     if not files:
         raise InputError("\n".join(["no file to read:", *problems[:UNREADABLE_SHOWN]]))
     with progress_bar("finding faces", unit="files", total=len(files)) as advance:
@@ -94,11 +95,13 @@ def build(
     err.print(
         f"{built.new:,} files read now; {printable(sheet)} shows kept and dropped; {printable(page)}", markup=False
     )
+    if others:
+        err.print(f"{len(others):,} other {'file' if len(others) == 1 else 'files'} left out")
     told = [*problems, *(f"{name}: {why}" for name, why in built.unreadable)]
     for line in told[:UNREADABLE_SHOWN]:
         err.print(Text(f"not read: {line}"))
     if len(told) > UNREADABLE_SHOWN:
-        err.print(f"... and {len(told) - UNREADABLE_SHOWN:,} more, all in the datasheet")
+        err.print(f"... and {len(told) - UNREADABLE_SHOWN:,} more; the datasheet has all that could not be opened")
     if not built.kept:
         err.print("no face was kept; --threshold NAME=off keeps what one number drops")
     if told:

@@ -11,7 +11,7 @@ from pathlib import Path
 from mien import video
 from mien.errors import InputError
 from mien.files import check_folder, printable
-from mien.media import LINK, SOFTWARE, find_files, image_suffixes, software_of
+from mien.media import DANGLING, LINK, SOFTWARE, find_files, image_suffixes, software_of
 from mien.video import VIDEO_SUFFIXES, is_video
 
 __all__ = ["Inputs", "copies_of", "gather", "recording_of", "report_files", "reports_of"]
@@ -69,7 +69,8 @@ def gather(paths: Iterable[Path], *, leave_out: Iterable[Path] = ()) -> Inputs:
         refused = {
             name: why
             for name, why in refused.items()
-            if why != LINK and not skipped & {Path(name), *Path(name).parents}  # links are counted below
+            if why not in (LINK, DANGLING)
+            and not skipped & {Path(name), *Path(name).parents}  # links are counted below
         }
         closed |= {printable(name): f"{printable(name)}: {why}" for name, why in refused.items()}
         if not files and refused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from mien.data.people import person_key
 from mien.data.records import not_utf8, read_records
 from mien.errors import DataError
 from mien.files import printable
-from mien.media import find_files, image_suffixes
+from mien.media import UNDECODED_SUFFIXES, find_files, image_suffixes
 from mien.video import VIDEO_SUFFIXES, is_video, opens
 
 __all__ = ["KNOWN", "SET_NAME", "SourceFile", "gather_files", "named_apart"]
@@ -39,21 +39,26 @@ class SourceFile:
         return is_video(self.path) or (self.path.suffix.lower() not in image_suffixes() and opens(self.path))
 
 
-def gather_files(sources: Iterable[Path]) -> tuple[list[SourceFile], list[str]]:
-    """Return the files that the sources name, each once and in a fixed order, and what is wrong with lines of lists.
+def gather_files(
+    sources: Iterable[Path], *, on_other: Callable[[Path], None] | None = None
+) -> tuple[list[SourceFile], list[str]]:
+    """Return the files that the sources name, each once and in a fixed order, and what could not be taken, in words.
 
     A source is a folder (with those below it), a photograph, a video, or a CSV with the column `file` (paths from the
     CSV's folder) and any of person, consent, source and licence.  What a list says of a file holds also where a folder
     has it.  Files of sets of faces that lie in a folder are no part of it.
+    on_other: called with each other file of a folder that is no picture, as far as its name tells, and no source.
     Raises DataError where a source is missing or holds nothing.
     """
+    sources = list(sources)
     files: dict[str, SourceFile] = {}
+    others: dict[str, Path] = {}
     problems: list[str] = []
     for source in sources:
         if not os.path.lexists(source):
             raise DataError(f"{source}: no such file or folder; expected photographs, videos, folders or a CSV of them")
         found = 0
-        for item in _of(source):
+        for item in _of(source, others):
             found += 1
             if isinstance(item, str):
                 problems.append(item)
@@ -70,14 +75,34 @@ def gather_files(sources: Iterable[Path]) -> tuple[list[SourceFile], list[str]]:
                 told = {column: getattr(item, column) or getattr(known, column) for column in KNOWN}
                 item = replace(known, **told)
             files[key] = item
-        if not found:
+        if not found and not any(_undecoded(others.values())):
             raise DataError(f"{source}: neither photographs nor videos in it; expected files such as .jpg, .png, .mp4")
+    named = files.keys() | {os.path.realpath(source) for source in sources}  # a list lies beside its pictures
+    left_out = [path for key, path in others.items() if key not in named]
+    problems += _undecoded(left_out)
+    for path in left_out:
+        if on_other and path.suffix.lower() not in UNDECODED_SUFFIXES:
+            on_other(path)
     taken: set[str] = set()
     return [named_apart(file, taken) for file in files.values()], problems
 
 
-def _of(source: Path) -> Iterator[SourceFile | str]:
-    """Yield the files of one source, or in words what is wrong with a line of it."""
+def _undecoded(paths: Iterable[Path]) -> Iterator[str]:
+    """Yield in words how many of these files are pictures of a kind that cannot be read, one line a kind."""
+    of_kind: dict[str, list[Path]] = {}
+    for path in sorted(paths):
+        if (kind := path.suffix.lower()) in UNDECODED_SUFFIXES:
+            of_kind.setdefault(kind, []).append(path)
+    for kind, these in of_kind.items():
+        several = f" and {len(these) - 1:,} more" if len(these) > 1 else ""
+        yield f"{printable(these[0])}{several}: pictures as {kind} cannot be read here; save them as JPEG"
+
+
+def _of(source: Path, others: dict[str, Path]) -> Iterator[SourceFile | str]:
+    """Yield the files of one source, or in words what is wrong with a part of it.
+
+    others: where a folder's other files are added, by their real path.
+    """
     if source.is_dir():
         top = source.resolve().name
         made: dict[Path, bool] = {}  # whether a folder is a set or lies in one: what a build wrote is no source of it
@@ -86,7 +111,12 @@ def _of(source: Path) -> Iterator[SourceFile | str]:
         def leave_out(name: str, why: str) -> None:
             left_out.append(f"{printable(name)}: {why}")
 
-        for path in find_files(source, image_suffixes() | VIDEO_SUFFIXES, on_left_out=leave_out):
+        def other(path: Path) -> None:
+            if not _in_a_set(path.parent, source, made):
+                others[os.path.realpath(path)] = path
+
+        suffixes = image_suffixes() | VIDEO_SUFFIXES
+        for path in find_files(source, suffixes, on_left_out=leave_out, on_other=other):
             if _in_a_set(path.parent, source, made):
                 continue
             yield SourceFile(path, printable(Path(top) / path.relative_to(source)))
