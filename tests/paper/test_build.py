@@ -16,7 +16,8 @@ import pytest
 from mien.data.manifest import read, write
 from mien.errors import InputError, RecipeError
 from mien.evaluate.report import read_results
-from mien.paper import build
+from mien.labels import FERPLUS
+from mien.paper import build, runs
 from mien.paper.build import Listener, open_context, train_missing, write_paper
 from mien.paper.context import Context
 from mien.paper.runs import locked, train_run
@@ -149,6 +150,24 @@ def test_a_damaged_score_costs_its_run_alone(context: Context, studies: Path, tm
     assert told == {context.studies.runs[0].recipe.name: told[rows[0]["model"]]}
     assert "accuracy of" in told[rows[0]["model"]]
     assert write_paper(left, tmp_path / "page")
+
+
+def test_what_cannot_be_scored_is_not_trained(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = read(context.data)
+    dataset.manifest.label[dataset.manifest.rows_in("test")[0]] = FERPLUS.index("contempt")
+    write(dataset.manifest, dataset.crops, context.data)
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(runs, "fit", never)
+    monkeypatch.setattr(runs, "features_of", never)
+    context.studies = replace(context.studies, runs=context.studies.runs[:1], search=None)
+    train_missing(context, tmp_path / "runs", device="cpu")
+    assert len(context.failed) == 2
+    assert all("does not know contempt, which split test holds" in why for why in context.failed.values())
 
 
 def test_names_that_are_no_utf_8_are_escaped(context: Context, tmp_path: Path, portrait: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from mien.preprocess import enhance
 from mien.spec import CropSpec
 from mien.types import BoolArray, FloatArray, ImageArray, IntArray
 
-__all__ = ["SampleTable", "Scores", "predict_split", "score", "seen_before", "write_samples"]
+__all__ = ["SampleTable", "Scores", "check_known", "predict_split", "score", "seen_before", "write_samples"]
 
 PREDICT_AT_ONCE = 512
+ALONE = "; what one person alone saw counts for nothing there: score by plurality or label"
 SEEN_BEFORE = {"train": (), "val": ("train",), "test": ("train", "val")}  # whose twins tell less than new faces
 
 Predict = Callable[[ImageArray], FloatArray]
@@ -55,10 +56,18 @@ class Scores:
     interval: tuple[float, float]  # 95%, Wilson
     recall: FloatArray  # (L,) nan where a label has no samples
     macro_recall: float  # over the labels that have samples
-    macro_f1: float
+    macro_f1: float  # the same
     log_loss: float  # nats, over the faces that were found
     calibration_error: float  # 15 bins, over the faces that were found
     confusion: IntArray  # (L, L + 1) rows actual, columns predicted, the last one no face
+
+
+def check_known(actual: IntArray, labels: Sequence[str], split: str) -> None:
+    """Raise DataError where columns (N,) of FERPLUS that a split holds are none of a model's labels."""
+    if unknown := sorted({FERPLUS[label] for label in actual} - set(labels)):
+        raise DataError(
+            f"the model does not know {', '.join(unknown)}, which split {split} holds; it knows {', '.join(labels)}"
+        )
 
 
 def predict_split(
@@ -87,17 +96,14 @@ def predict_split(
         known = np.array([name in labels for name in FERPLUS])[actual]
         rows, actual = rows[known], actual[known]
     if not len(rows):
-        raise DataError(f"the dataset has nothing in split {split}" + (f" that has a {by}" if len(whole) else ""))
+        told = f"the dataset has nothing in split {split}" + (f" that has a {by}" if len(whole) else "")
+        raise DataError(told + (ALONE if by == "majority" and len(whole) else ""))
     if manifest.crop.geometry != crop.geometry:
         raise DataError(
             f"the dataset's crops are cut otherwise than the model wants; prepare it again with --size {crop.size_px} "
             f"--margin {crop.margin:g} --offset {crop.offset_y:g} --colour {crop.colour}"
         )
-    names = [FERPLUS[label] for label in actual]
-    if unknown := sorted(set(names) - set(labels)):
-        raise DataError(
-            f"the model does not know {', '.join(unknown)}, which split {split} holds; it knows {', '.join(labels)}"
-        )
+    check_known(actual, labels, split)
     probabilities = np.zeros((len(rows), len(labels)), np.float32)
     found = ~manifest.missed[rows]
     for start in range(0, len(rows), PREDICT_AT_ONCE):
@@ -110,7 +116,7 @@ def predict_split(
     return SampleTable(
         labels=labels,
         source=[manifest.source[row] for row in rows],
-        actual=np.array([labels.index(name) for name in names], np.int64),
+        actual=np.array([labels.index(FERPLUS[label]) for label in actual], np.int64),
         predicted=np.where(found, probabilities.argmax(axis=1), len(labels)).astype(np.int64),
         probabilities=probabilities,
         seen=found & seen_before(dataset, rows, split),

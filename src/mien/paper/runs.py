@@ -19,10 +19,10 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from mien.classify import Classifier
-from mien.data.manifest import read
+from mien.data.manifest import SPLITS, read
 from mien.errors import DataError
 from mien.evaluate.measure import commit, hardware, record, score_subsets
-from mien.evaluate.score import Progress, predict_split
+from mien.evaluate.score import Progress, check_known, predict_split
 from mien.files import sha256_of
 from mien.labels import FER2013
 from mien.locks import only_one
@@ -30,6 +30,7 @@ from mien.paper.cost import cost_of
 from mien.paper.ledger import Ledger, RunRow
 from mien.paper.studies import Run, identity
 from mien.paper.traditional import REVISION, features_of, fit_classifier, shares_of
+from mien.train.answers import answering
 from mien.train.dataset import in_folds
 from mien.train.devices import find_device
 from mien.train.export import export
@@ -55,6 +56,10 @@ def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_progres
     to the ledger; its checkpoints are removed.  Errors as of `train.fit.fit`.
     """
     recipe, dataset = run.recipe, read(run.recipe.data.manifests[0])
+    manifest = dataset.manifest
+    splits = ["val", *(["test"] if run.is_tested and len(manifest.rows_in("test")) else [])]
+    for split in splits:  # before it is trained
+        check_known(manifest.label[manifest.rows_in(split)], answering(recipe.data.labels)[0].labels, split)
     place = folder / f"{recipe.name} {folder_mark(identity(recipe), dataset.manifest.sha256)}"
 
     def on_batch(epoch: int, done: int, steps: int) -> None:
@@ -73,7 +78,6 @@ def train_run(run: Run, ledger: Ledger, folder: Path, *, device: str, on_progres
     cost, sha256 = cost_of(model), sha256_of(model)
     classifier = Classifier.load(model)
     predicted = {}
-    splits = ["val", *(["test"] if run.is_tested and len(dataset.manifest.rows_in("test")) else [])]
     for split in splits:
         table = predict_split(
             classifier.predict, dataset, split, labels=classifier.spec.labels, crop=classifier.spec.crop
@@ -114,7 +118,7 @@ def traditional_identity(way: str) -> str:
 def train_traditional(way: str, data: str | Path, ledger: Ledger, *, on_progress: Progress | None = None) -> RunRow:
     """Fit a way of `traditional.FEATURES` to train, its SVM's cost chosen on val, write it down and return its row.
 
-    DataError where a split is empty.
+    DataError where a split is empty or has an expression that is none of seven.
     """
     begun = time.perf_counter()
     dataset = read(data)
@@ -123,8 +127,8 @@ def train_traditional(way: str, data: str | Path, ledger: Ledger, *, on_progress
     rows = {split: own[~manifest.missed[own]] for split, own in rows.items()}
     if empty := [split for split, own in rows.items() if not len(own)]:
         raise DataError(f"{data}: nothing in split {empty[0]}")
-    if max(manifest.label[own].max() for own in rows.values()) >= len(FER2013):
-        raise DataError(f"{data}: holds faces labelled contempt; these ways know seven expressions")
+    for split in SPLITS:
+        check_known(manifest.label[manifest.rows_in(split)], FER2013, split)
     if len(np.unique(manifest.label[rows["train"]])) < 3:
         raise DataError(f"{data}: fewer than three expressions in train")
     features = {split: features_of(way, dataset.crops[own], on_progress=on_progress) for split, own in rows.items()}

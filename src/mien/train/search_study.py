@@ -107,7 +107,6 @@ class Bench:
             write_text(path, uuid.uuid4().hex)
         return path.read_text(encoding="utf-8")
 
-
     def owns(self, frozen: FrozenTrial) -> bool:
         """Return whether a trial is this folder's: marked so, or in its own journal not marked at all."""
         mark = frozen.user_attrs.get("folder")
