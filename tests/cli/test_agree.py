@@ -11,6 +11,7 @@ import pytest
 
 from mien.data.annotate import LabelStore
 from mien.data.faceset import FaceSet
+from mien.metrics import wilson_interval
 
 MakeFaceSet = Callable[..., Path]
 RunMien = Callable[..., tuple[int, str, str]]
@@ -38,11 +39,15 @@ def test_a_set_with_three_annotators_is_told_in_numbers(labelled: Path, run_mien
     assert "16 answers of 3 annotators; 6 of 12 faces have two or more; 2 times cannot tell" in told
     content = json.loads((labelled / "agreement.json").read_text(encoding="utf-8"))
     kappa = content["fleiss_kappa"]
-    assert f"Fleiss' kappa: {kappa['value']:.3f} ({kappa['low']:.3f} to {kappa['high']:.3f})" in told
+    assert (kappa["low"], kappa["high"]) == (None, None)
+    assert content["no_interval"] == "too few faces for an interval"
+    assert f"Fleiss' kappa: {kappa['value']:.3f} (too few faces for an interval)" in told
     assert content["labels"] == {"angry": 0, "disgust": 0, "fear": 1, "happy": 1, "sad": 2, "surprise": 0, "neutral": 0}
     assert content["without"] == {"nobody answered": 6, "none of these": 1, "no majority": 1}
     ben = next(one for one in content["annotators"] if one["name"] == "ben")
     assert (ben["compared"], ben["same"]) == (3, 2)
+    assert (ben["low"], ben["high"]) == wilson_interval(2, 3)
+    assert f"│ 66.7% ({ben['low']:.1%} to {ben['high']:.1%})" in told
     assert content["argued"][0]["votes"] == {"disgust": 1, "fear": 1, "happy": 1}
     assert "agreement.html" in asides
 
@@ -53,7 +58,25 @@ def test_the_page_holds_the_pictures_and_needs_nothing_else(labelled: Path, run_
     assert not (labelled / "agreement.html").exists()
     assert page.count("data:image/jpeg;base64,") == 4
     assert "Anne Müller" in page
+    assert page.count("(too few faces for an interval)") == 2
     assert not re.findall(r"(?:src|href)=.(?!data:)", page)
+
+
+def test_of_twenty_faces_kappa_and_alpha_have_intervals(make_faceset: MakeFaceSet, run_mien: RunMien) -> None:
+    folder = make_faceset(20)
+    for number, face in enumerate(FaceSet(folder).faces()):
+        LabelStore(folder).save("ann", face.key, "happy" if number % 2 else "sad")
+        LabelStore(folder).save("ben", face.key, "happy" if number % 3 else "sad")
+    code, told, _ = run_mien("data", "agree", folder)
+    assert code == 0
+    content = json.loads((folder / "agreement.json").read_text(encoding="utf-8"))
+    assert content["no_interval"] == ""
+    page = (folder / "agreement.html").read_text(encoding="utf-8")
+    for name, title in (("fleiss_kappa", "Fleiss' kappa"), ("krippendorff_alpha", "Krippendorff's alpha")):
+        value, low, high = content[name].values()
+        assert low < value < high
+        assert f"{title}: {value:.3f} ({low:.3f} to {high:.3f})" in told
+        assert f"{value:.3f} ({low:.3f} to {high:.3f})" in page
 
 
 def test_one_annotator_hears_that_agreement_needs_two(make_faceset: MakeFaceSet, run_mien: RunMien) -> None:

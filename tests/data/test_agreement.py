@@ -19,6 +19,7 @@ from mien.data.agreement import (
     krippendorff_alpha,
     majority_of_others,
     most_argued,
+    no_interval,
     pairs,
     undefined,
     vote_entropy,
@@ -112,9 +113,12 @@ def test_the_names_of_annotators_and_the_order_of_faces_and_categories_do_not_ma
 
 @pytest.mark.parametrize("measure", [fleiss_kappa, krippendorff_alpha])
 def test_a_face_with_one_answer_or_none_changes_nothing(measure: Measure) -> None:
-    more = np.vstack([TEN_SUBJECTS, np.eye(5, dtype=np.int64), np.zeros((3, 5), np.int64)])
-    assert measure(more) == measure(TEN_SUBJECTS)
-    assert bootstrap_interval(measure, more, seed=0) == bootstrap_interval(measure, TEN_SUBJECTS, seed=0)
+    subjects = np.tile(TEN_SUBJECTS, (2, 1))
+    more = np.vstack([subjects, np.eye(5, dtype=np.int64), np.zeros((3, 5), np.int64)])
+    assert measure(more) == measure(subjects)
+    low, high = bootstrap_interval(measure, subjects, seed=0)
+    assert low < measure(subjects) < high
+    assert bootstrap_interval(measure, more, seed=0) == (low, high)
 
 
 @pytest.mark.parametrize("measure", [fleiss_kappa, krippendorff_alpha])
@@ -137,6 +141,22 @@ def test_what_is_not_defined_is_nan_and_says_why(measure: Measure, counts: IntAr
     assert math.isnan(measure(counts))
     assert all(math.isnan(end) for end in bootstrap_interval(measure, counts, seed=0))
     assert told in undefined(counts)
+
+
+@pytest.mark.parametrize("measure", [fleiss_kappa, krippendorff_alpha])
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        (np.vstack([TEN_SUBJECTS, TEN_SUBJECTS[:9], np.eye(5, dtype=np.int64)]), "too few faces"),
+        (np.repeat(3 * np.eye(4, dtype=np.int64), 9, axis=0), "answers too alike"),  # everybody agrees
+        (np.ones((30, 2), np.int64), "answers too alike"),  # nobody does
+    ],
+)
+def test_few_faces_and_faces_that_are_all_alike_have_no_interval(measure: Measure, counts: IntArray, told: str) -> None:
+    assert not math.isnan(measure(counts))
+    assert np.isnan(bootstrap_interval(measure, counts, seed=0)).all()
+    assert no_interval(counts) == f"{told} for an interval"
+    assert no_interval(np.tile(TEN_SUBJECTS, (2, 1))) == ""
 
 
 def test_where_agreement_is_defined_there_is_nothing_to_explain() -> None:

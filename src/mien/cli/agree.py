@@ -116,8 +116,8 @@ def _show(findings: Findings) -> None:
     if findings.undefined:
         out.print(f"kappa and alpha are not defined: {findings.undefined}", soft_wrap=True)
     else:
-        out.print(f"Fleiss' kappa: {in_words(findings.fleiss_kappa)}")
-        out.print(f"Krippendorff's alpha: {in_words(findings.krippendorff_alpha)}")
+        out.print(f"Fleiss' kappa: {in_words(findings.fleiss_kappa, findings.no_interval)}")
+        out.print(f"Krippendorff's alpha: {in_words(findings.krippendorff_alpha, findings.no_interval)}")
     people = Table(
         "annotator", "answers", "cannot tell", "compared", "the same", title="with the majority of the others"
     )

@@ -25,6 +25,7 @@ __all__ = [
     "majority_of_others",
     "measured_in_words",
     "most_argued",
+    "no_interval",
     "pairs",
     "undefined",
     "vote_entropy",
@@ -32,6 +33,7 @@ __all__ = [
 
 Wide = NDArray[np.float64]
 Measure = Callable[[IntArray], float]
+LEAST_FACES = 20  # of ten faces the bootstrap's 95% interval holds the true value in about 85% of cases, of 20 in 94%
 AT_ONCE = 1 << 24  # numbers that the bootstrap holds at a time
 
 
@@ -88,17 +90,30 @@ def undefined(counts: IntArray) -> str:
     return ""
 
 
+def no_interval(counts: IntArray) -> str:
+    """Return in a few words why a measure of counts (N, C) has no interval; empty where it has one."""
+    paired = _paired(counts)
+    if len(paired) < LEAST_FACES:
+        return "too few faces for an interval"
+    agreed = (paired.max(axis=1) == paired.sum(axis=1)).all()
+    if agreed or (paired == paired[0]).all():  # then every draw of faces gives the same number
+        return "answers too alike for an interval"
+    return ""
+
+
 def bootstrap_interval(
     measure: Measure, counts: IntArray, *, seed: int, resamples: int = 1000, level: float = 0.95
 ) -> tuple[float, float]:
-    """Return the interval of a measure of counts (N, C) when faces are drawn anew; (nan, nan) where it is undefined.
+    """Return the interval of a measure of counts (N, C) when faces are drawn anew; (nan, nan) where there is none.
+
+    There is none where the measure is undefined or `no_interval` says why.
 
     Faces with fewer than two answers are left out.  Faces that are answered alike are drawn together, as a multinomial
     over the distinct rows of counts: the same draws as of single faces, many times as fast.
     Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (percentiles).
     """
     paired = _paired(counts)
-    if not len(paired) or math.isnan(measure(counts)):
+    if no_interval(counts) or math.isnan(measure(counts)):
         return math.nan, math.nan
     rows, often = np.unique(paired, axis=0, return_counts=True)
     generator = np.random.default_rng(seed)
@@ -109,8 +124,6 @@ def bootstrap_interval(
         drawn.append(_measure_draws(measure, rows, times))
     found = np.concatenate(drawn)
     found = found[~np.isnan(found)]  # a draw of faces that are all answered the same says nothing
-    if not len(found):
-        return math.nan, math.nan
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

@@ -54,11 +54,11 @@ def write_agreement(findings: Findings, view: Callable[[str], Path], folder: str
     return Path(folder) / PAGE_NAME
 
 
-def in_words(measured: Measured) -> str:
-    """Return a number with its interval, "not defined" where it is none."""
+def in_words(measured: Measured, no_interval: str) -> str:
+    """Return a number with its interval, or why it has none; "not defined" where it is none."""
     if math.isnan(measured.value):
         return "not defined"
-    return f"{measured.value:.3f} ({measured.low:.3f} to {measured.high:.3f})"
+    return f"{measured.value:.3f} ({no_interval or f'{measured.low:.3f} to {measured.high:.3f}'})"
 
 
 def _page(findings: Findings, view: Callable[[str], Path]) -> str:
@@ -90,8 +90,8 @@ own answer.  Faces on which the others tie are left out.</p>
 def _facts(findings: Findings) -> list[list[str]]:
     """Return what is known of the answers as a whole: name, value."""
     facts = [
-        ["Fleiss' kappa", in_words(findings.fleiss_kappa)],
-        ["Krippendorff's alpha", in_words(findings.krippendorff_alpha)],
+        ["Fleiss' kappa", in_words(findings.fleiss_kappa, findings.no_interval)],
+        ["Krippendorff's alpha", in_words(findings.krippendorff_alpha, findings.no_interval)],
         ["annotators", f"{len(findings.annotators):,}"],
         ["faces", f"{findings.faces:,}"],
         ["faces with two answers or more", f"{findings.faces_with_two:,}"],

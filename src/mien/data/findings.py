@@ -2,10 +2,11 @@
 
 agreement.json: format (1), faces, answers, skipped, removed (answers for faces that are gone), faces_with_two;
 fleiss_kappa and krippendorff_alpha, each {value, low, high} with a 95% interval, null where not defined; undefined
-(why, or ""); categories; annotators, each {name, answers, skipped, compared, same, low, high, confusion} against the
-majority of the others (rows theirs, columns the annotator's; low and high a 95% interval of same / compared); pairs,
-each {first, second, faces, same, kappa} (Cohen's); rule, least, labels (name -> faces), without (reason -> faces);
-halves (votes are counted in halves); argued, each {face, bits, votes (name -> count)}.
+(why, or ""); no_interval (why low and high are null, or ""); categories; annotators, each {name, answers, skipped,
+compared, same, low, high, confusion} against the majority of the others (rows theirs, columns the annotator's; low and
+high a 95% interval of same / compared); pairs, each {first, second, faces, same, kappa} (Cohen's); rule, least, labels
+(name -> faces), without (reason -> faces); halves (votes are counted in halves); argued, each {face, bits, votes
+(name -> count)}.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from mien.data.agreement import (
     fleiss_kappa,
     krippendorff_alpha,
     most_argued,
+    no_interval,
     pairs,
     undefined,
     vote_entropy,
@@ -97,6 +99,7 @@ class Findings:
     fleiss_kappa: Measured
     krippendorff_alpha: Measured
     undefined: str
+    no_interval: str
     categories: tuple[str, ...]
     annotators: list[AnnotatorFindings]
     pairs: list[PairFindings]
@@ -134,6 +137,7 @@ def find(
         fleiss_kappa=_measured(fleiss_kappa, counts, seed),
         krippendorff_alpha=_measured(krippendorff_alpha, counts, seed),
         undefined=undefined(counts),
+        no_interval=no_interval(counts),
         categories=CATEGORIES,
         annotators=_annotators(ratings, Counter(answer.annotator for answer in answers if _skips(answer, known))),
         pairs=_pairs(ratings),
