@@ -50,13 +50,14 @@ def recalls(confusion: IntArray) -> FloatArray:
 
 
 def macro_f1(confusion: IntArray) -> float:
-    """Return the F1 score averaged over the labels that occur, as actual or as predicted; nan where none does.
+    """Return the F1 score averaged over the labels that have samples, as recall is; nan where none has.
 
     confusion: (L, L + 1) as `confusion_matrix` counts it.
     """
-    hits = np.diag(confusion)
-    totals = confusion[:, : len(confusion)].sum(axis=0) + confusion.sum(axis=1)
-    return float((2 * hits[totals > 0] / totals[totals > 0]).mean()) if totals.any() else math.nan
+    actual = confusion.sum(axis=1)
+    totals = confusion[:, : len(confusion)].sum(axis=0) + actual
+    held = actual > 0
+    return float((2 * np.diag(confusion)[held] / totals[held]).mean()) if held.any() else math.nan
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
