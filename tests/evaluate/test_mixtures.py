@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mien.data.manifest import Manifest, read
+from mien.data.rules import HALVES_NOTE
 from mien.errors import DataError
 from mien.evaluate.mixture_rows import NAME, add_to_mixtures, read_mixtures
 from mien.evaluate.mixtures import Panel, score_mixtures, take_panel, top_two
@@ -101,6 +102,39 @@ def test_the_least_sure_fifth_is_left_out_of_accuracy() -> None:
     surest = score_mixtures(panel_of([sure] * 8 + [doubtful] * 2, [[10, 0, 0, 0, 0, 0, 0]] * 10)).surest
     assert (surest.n, surest.accuracy, surest.without_fifth, surest.of_fifth) == (10, 0.8, 1, 0)
     assert (surest.unsure, surest.without_unsure) == (0.2, 1)
+
+
+def test_the_majority_and_the_label_are_measured_apart() -> None:
+    sure = [0.9, 0.1, 0, 0, 0, 0, 0]
+    panel = panel_of([sure] * 10, [[10, 0, 0, 0, 0, 0, 0]] * 10)
+    scores = score_mixtures(replace(panel, label=np.array([0] * 2 + [1] * 8)))
+    assert scores.against_majority.error == pytest.approx(0.1, abs=1e-6)
+    assert scores.against_label.error == pytest.approx(0.7, abs=1e-6)
+    assert scores.against_votes.error == pytest.approx(0.1, abs=1e-6)
+
+
+def test_votes_in_halves_are_measured_as_the_people_they_are_of() -> None:
+    whole = make_panel(200)
+    in_halves = score_mixtures(replace(whole, votes=2 * whole.votes, votes_a_tagger=2))
+    assert in_halves == score_mixtures(whole)
+    assert in_halves != score_mixtures(replace(whole, votes=2 * whole.votes))
+
+
+def test_a_datasets_note_of_halves_reaches_the_panel(make_dataset: Callable[..., Path]) -> None:
+    manifest = read(make_dataset(votes=True)).manifest
+    rows = manifest.rows_in("test")
+    table = as_table(manifest, np.full((len(rows), 7), 1 / 7, np.float32))
+    assert take_panel(table, manifest, rows).votes_a_tagger == 1
+    assert take_panel(table, replace(manifest, notes=("made", HALVES_NOTE)), rows).votes_a_tagger == 2
+
+
+def test_equal_votes_of_others_are_ranked_by_chance_whichever_label_comes_first() -> None:
+    # Of ten who vote 6 to 4 the six are ahead in 63.3% and level in 20.1%.
+    for six, four in ((0, 1), (1, 0)):
+        votes = np.zeros((400, 7), np.int64)
+        votes[:, six], votes[:, four] = 6, 4
+        two = score_mixtures(panel_of([[1 / 7] * 7] * 400, votes.tolist())).top_two
+        assert two.redrawn_ordered == pytest.approx(0.633 + 0.201 / 2, abs=0.01)
 
 
 def test_faces_without_votes_count_for_labels_alone() -> None:

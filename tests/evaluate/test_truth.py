@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mien.data.manifest import Manifest
+from mien.data.rules import HALVES_NOTE
 from mien.errors import DataError, InputError
 from mien.evaluate.truth import TRUTHS, truth
 from mien.labels import FERPLUS, FERPLUS_COLUMNS, VOTES
@@ -70,6 +71,15 @@ def test_expressions_that_one_tagger_alone_saw_are_no_part_of_the_whole() -> Non
     assert told("majority", happy=2, fear=1, angry=1, neutral=1, unknown=1) == "happy"
     assert told("majority", happy=1) == "", "the only vote is an outlier"
     assert told("majority", happy=4, sad=2, fear=2) == "", "two taggers are no outlier"
+
+
+def test_votes_in_halves_are_two_of_each_tagger() -> None:
+    votes = votes_of({"happy": 6, "sad": 4, "fear": 2}, {"happy": 6, "sad": 4, "fear": 3}, {"happy": 2})
+    rows = np.arange(3)
+    halves = replace(manifest_of(votes), notes=(HALVES_NOTE,))
+    assert truth(halves, rows, "majority")[0].tolist() == [0], "6 of 10, as one alone saw fear; 6 of 13; one alone"
+    assert truth(manifest_of(votes), rows, "majority")[0].tolist() == [2]
+    assert truth(halves, rows, "plurality")[0].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("by", ["majority", "plurality"])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mien.data.manifest import Manifest
 from mien.errors import DataError
 from mien.evaluate.score import SampleTable
-from mien.evaluate.truth import OUTLIER, truth
+from mien.evaluate.truth import OUTLIER, truth, votes_a_tagger
 from mien.labels import FERPLUS, VOTES
 from mien.metrics import calibration_range, expected_calibration_error, jensen_shannon
 from mien.mixture import Mixture, mix, sureness
@@ -18,6 +18,7 @@ from mien.types import BoolArray, FloatArray, IntArray
 
 __all__ = ["Calibration", "MixtureScores", "Panel", "score_mixtures", "take_panel", "top_two", "votes_of"]
 
+DRAWS = 100  # of as many others as voted: one draw's share of named pairs is off by a point
 LEFT_OUT = 0.2  # the least sure of the faces, without which accuracy is measured again
 
 
@@ -30,6 +31,7 @@ class Panel:
     votes: IntArray  # (N, L) for the model's labels; none where most taggers saw no expression
     majority: IntArray  # (N,) index in labels of what most taggers saw, see truth; -1 where there is no majority
     label: IntArray  # (N,) index in labels, the dataset's own
+    votes_a_tagger: int = 1  # 2 where votes are counted in halves
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Distances:
     """How far from the shares of the taggers' votes something is: Jensen-Shannon, the mean of all faces."""
 
     model: float
-    redrawn: float  # the votes of as many others, drawn from those of the taggers
+    redrawn: float  # the votes of as many others, drawn from those of the taggers: the mean of DRAWS draws
     mean: float  # the mean of all these faces' votes
     top: float  # the model's first expression alone
     words: float  # the shares that mix gives; the model's probabilities where that is "unsure"
@@ -59,7 +61,7 @@ class TopTwo:
 
     n: int
     model: float
-    redrawn: float  # named by as many others, drawn from the taggers' votes
+    redrawn: float  # named by as many others, drawn likewise; of their equal votes chance says which is first
     model_ordered: float  # the stronger one first
     redrawn_ordered: float
 
@@ -127,7 +129,14 @@ def take_panel(table: SampleTable, manifest: Manifest, rows: IntArray, chosen: B
     held, most = truth(manifest, rows, "majority")
     place = np.array([table.labels.index(name) if name in table.labels else -1 for name in FERPLUS], np.int64)
     majority[held] = place[most]
-    return Panel(table.labels, table.probabilities[kept], seen, majority[rows], table.actual[kept])
+    return Panel(
+        labels=table.labels,
+        probabilities=table.probabilities[kept],
+        votes=seen,
+        majority=majority[rows],
+        label=table.actual[kept],
+        votes_a_tagger=votes_a_tagger(manifest),
+    )
 
 
 def score_mixtures(panel: Panel, *, seed: int = 0) -> MixtureScores:
@@ -140,25 +149,26 @@ def score_mixtures(panel: Panel, *, seed: int = 0) -> MixtureScores:
         raise DataError("no face has votes for an expression that the model knows")
     probabilities, votes = panel.probabilities[voted], panel.votes[voted]
     mixtures = [mix(dict(zip(panel.labels, row, strict=True))) for row in probabilities.tolist()]
-    redrawn = np.random.default_rng(seed).multinomial(votes.sum(axis=1), _shares(votes))
     confidence, predicted = panel.probabilities.max(axis=1), panel.probabilities.argmax(axis=1)
     counts = panel.votes.sum(axis=1)
     agreeing = np.take_along_axis(panel.votes, predicted[:, None], axis=1)[:, 0] / np.maximum(1, counts)
+    people = -(-counts // panel.votes_a_tagger)  # a half that is left of somebody's answer is somebody
     one, held = np.ones_like(counts), panel.majority >= 0
-    split = np.sort(votes, axis=1)[:, -2] > OUTLIER
+    split = np.sort(votes, axis=1)[:, -2] > OUTLIER * panel.votes_a_tagger
+    redrawn = _redraw(votes, people[voted], split, seed)
     return MixtureScores(
         n=len(votes),
-        distances=_distances(panel.labels, mixtures, probabilities, votes, redrawn),
-        top_two=_top_two(probabilities[split], redrawn[split], votes[split]),
+        distances=_distances(panel.labels, mixtures, probabilities, votes, redrawn.distance),
+        top_two=_top_two(probabilities[split], votes[split], redrawn),
         words=_words(np.array([mixture.kind for mixture in mixtures]), split),
         surest=_surest(panel.probabilities[held], panel.majority[held]),
-        against_votes=_calibration(confidence[voted], agreeing[voted], counts[voted], seed),
+        against_votes=_calibration(confidence[voted], agreeing[voted], people[voted], seed),
         against_majority=_calibration(confidence[held], (predicted == panel.majority)[held], one[held], seed),
         against_label=_calibration(confidence, predicted == panel.label, one, seed),
     )
 
 
-def top_two(said: FloatArray | IntArray, votes: IntArray) -> tuple[BoolArray, BoolArray]:
+def top_two(said: NDArray[np.floating] | IntArray, votes: IntArray) -> tuple[BoolArray, BoolArray]:
     """Return (whether the two largest of each row (N, L) are the two with most votes (N,), whether in that order too).
 
     Where votes are equal, either is right.
@@ -168,6 +178,30 @@ def top_two(said: FloatArray | IntArray, votes: IntArray) -> tuple[BoolArray, Bo
     first, second, others = counted[:, 0], counted[:, 1], counted[:, 2:].max(axis=1, initial=0)
     named = np.minimum(first, second) >= others
     return named, named & (first >= second)
+
+
+@dataclass(frozen=True, slots=True)
+class _Redrawn:
+    """What as many others reach who vote as the taggers did."""
+
+    distance: float
+    named: float
+    ordered: float
+
+
+def _redraw(votes: IntArray, people: IntArray, split: BoolArray, seed: int) -> _Redrawn:
+    """Return what so many others (N,) reach on average, drawn from the shares of the votes (N, L).
+
+    split: (N,) the faces of which the first two are asked for.
+    """
+    shares, generator = _shares(votes), np.random.default_rng(seed)
+    found = []
+    for _ in range(DRAWS):
+        drawn = generator.multinomial(people, shares)
+        # Less than a vote apart, equal ones are ranked by chance: in the order of labels they would favour some.
+        named, ordered = top_two(drawn[split] + generator.random(votes[split].shape), votes[split])
+        found.append((float(jensen_shannon(_shares(drawn), shares).mean()), _share(named), _share(ordered)))
+    return _Redrawn(*np.mean(found, axis=0).tolist())
 
 
 def _shares(votes: IntArray) -> NDArray[np.float64]:
@@ -182,7 +216,7 @@ def _share(flags: BoolArray) -> float:
 
 
 def _distances(
-    labels: tuple[str, ...], mixtures: list[Mixture], probabilities: FloatArray, votes: IntArray, redrawn: IntArray
+    labels: tuple[str, ...], mixtures: list[Mixture], probabilities: FloatArray, votes: IntArray, redrawn: float
 ) -> Distances:
     """Return the mean distance from the shares of votes to what the model says, and to what else could be said."""
     shares = _shares(votes)
@@ -196,17 +230,17 @@ def _distances(
 
     return Distances(
         model=mean(probabilities),
-        redrawn=mean(_shares(redrawn)),
+        redrawn=redrawn,
         mean=mean(np.broadcast_to(shares.mean(axis=0), shares.shape)),
         top=mean(np.eye(len(labels))[probabilities.argmax(axis=1)]),
         words=mean(words),
     )
 
 
-def _top_two(probabilities: FloatArray, redrawn: IntArray, votes: IntArray) -> TopTwo:
-    """Return how often the first two are named by the model and by others who vote, (N, L) each."""
-    (named, ordered), (drawn, drawn_ordered) = top_two(probabilities, votes), top_two(redrawn, votes)
-    return TopTwo(len(votes), _share(named), _share(drawn), _share(ordered), _share(drawn_ordered))
+def _top_two(probabilities: FloatArray, votes: IntArray, redrawn: _Redrawn) -> TopTwo:
+    """Return how often the first two of the votes (N, L) are named by the model (N, L), and by others who vote."""
+    named, ordered = top_two(probabilities, votes)
+    return TopTwo(len(votes), _share(named), redrawn.named, _share(ordered), redrawn.ordered)
 
 
 def _words(kinds: NDArray[np.str_], split: BoolArray) -> Words:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from mien.data.manifest import Manifest
+from mien.data.rules import HALVES_NOTE
 from mien.errors import DataError, InputError
 from mien.labels import FERPLUS, FERPLUS_COLUMNS, VOTES
 from mien.types import FloatArray, IntArray
 
-__all__ = ["TRUTHS", "most_of", "truth"]
+__all__ = ["OUTLIER", "TRUTHS", "most_of", "truth", "votes_a_tagger"]
 
 TRUTHS = ("label", "majority", "plurality")
 #: Of expressions with as many votes, the one that stands first in FER+'s own file counts, as in its code.
@@ -25,6 +26,11 @@ def most_of(votes: IntArray | FloatArray) -> IntArray:
     order = TIES[votes.shape[1] > TIES]
     most: IntArray = order[votes[:, order].argmax(axis=1)]
     return most
+
+
+def votes_a_tagger(manifest: Manifest) -> int:
+    """Return how many votes of a dataset are one tagger's: 2 where they are counted in halves, see `data.rules`."""
+    return 2 if HALVES_NOTE in manifest.notes else 1
 
 
 def truth(manifest: Manifest, rows: IntArray, by: str) -> tuple[IntArray, IntArray]:
@@ -45,7 +51,7 @@ def truth(manifest: Manifest, rows: IntArray, by: str) -> tuple[IntArray, IntArr
         raise DataError("the dataset has no votes; prepare it with --ferplus, or score on its labels")
     votes = manifest.votes[rows].astype(np.int64)
     if by == "majority":
-        votes[votes <= OUTLIER] = 0
+        votes[votes <= OUTLIER * votes_a_tagger(manifest)] = 0
     most = most_of(votes)
     valid = (most < len(FERPLUS)) & (votes.sum(axis=1) > 0)
     if by == "majority":
