@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -11,10 +12,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 from PIL import Image
 
 from mien.classify import Classifier
+from mien.cli.console import out as stdout
+from mien.data.annotate import LabelStore
+from mien.data.faceset import FaceSet
 from mien.data.manifest import read, write
 from mien.evaluate.mixture_rows import read_mixtures
 from mien.evaluate.report import read_results
@@ -96,15 +102,34 @@ def spec_of(name: str, *, labels: tuple[str, ...] = FER2013) -> str:
     return ModelSpec(name, labels, CropSpec(), 1.0, False, "MIT", "0" * 64).dumps()
 
 
-def vote(folder: Path, *, nobody: int = 0, contempt: int = 0) -> None:
-    """Let nine taggers see the label in every crop; but contempt, or nothing, in the first test crops."""
+def always(model: Path, label: str) -> Path:
+    """Return a tiny model, changed so that it reads every face as one expression."""
+    content = onnx.load(model)
+    weights = np.zeros((2, len(FER2013)), np.float32)
+    weights[:, FER2013.index(label)] = 9
+    (place,) = [constant for constant in content.graph.initializer if constant.name == "fer2013.weights"]
+    place.CopyFrom(numpy_helper.from_array(weights, place.name))
+    onnx.save(content, model)
+    return model
+
+
+def show(folder: Path, **counts: int) -> None:
+    """Let the test crops show so many times each expression."""
+    dataset = read(folder)
+    label = dataset.manifest.label.copy()
+    label[dataset.manifest.rows_in("test")] = [FERPLUS.index(name) for name in counts for _ in range(counts[name])]
+    write(replace(dataset.manifest, label=label), np.array(dataset.crops), folder)
+
+
+def vote(folder: Path, *, people: int = 9, nobody: int = 0, contempt: int = 0) -> None:
+    """Let so many taggers see the label in every crop; but contempt, or nothing, in the first test crops."""
     dataset = read(folder)
     manifest = dataset.manifest
     votes = np.zeros((len(manifest), len(VOTES)), np.uint8)
-    votes[np.arange(len(manifest)), manifest.label] = 9
+    votes[np.arange(len(manifest)), manifest.label] = people
     first = manifest.rows_in("test")
     votes[first[: nobody + contempt]] = 0
-    votes[first[nobody : nobody + contempt], VOTES.index("contempt")] = 9
+    votes[first[nobody : nobody + contempt], VOTES.index("contempt")] = people
     write(replace(manifest, votes=votes), np.array(dataset.crops), folder)
 
 
@@ -275,7 +300,8 @@ def test_pictures_that_cannot_be_read_are_left_out_and_told(make_model: MakeMode
     (tmp_path / "own/labels.csv").write_text("file,emotion\na.png,happy\nb.png,sad\nc.png,sad\n")
     code, _, err = run(make_model(), "--data", tmp_path / "own")
     assert code == 1
-    assert "own: 2 bad rows left out\n  labels.csv:3: " in err
+    assert err.startswith("dropped:\n  labels.csv:3: ")
+    assert "\ndropped 2 bad rows\n" in err
     assert [row["n"] for row in read_results("results/results.csv")] == ["1"]
 
 
@@ -384,6 +410,14 @@ def test_a_detector_that_is_unknown_is_one_line(
     assert "nose" in one_line(run(make_model(), "--data", faces, "--detector", "nose"))
 
 
+@pytest.mark.parametrize("detector", ["nose", "dlib"])
+def test_a_detector_for_faces_that_are_cut_already_is_refused(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run, detector: str
+) -> None:
+    told = one_line(run(make_model(), "--data", make_dataset(), "--detector", detector))
+    assert "--detector would be ignored: it is for faces/ beside labels.csv, which" in told
+
+
 def test_a_foreign_table_is_refused_before_the_work_and_left_as_it_is(
     make_dataset: MakeDataset, make_model: MakeModel, run: Run, tmp_path: Path
 ) -> None:
@@ -406,26 +440,113 @@ def test_a_place_that_cannot_be_written_is_said(
 def test_two_models_are_compared_on_the_same_faces(
     make_dataset: MakeDataset, make_model: MakeModel, run: Run, tmp_path: Path
 ) -> None:
-    data, before = make_dataset(), make_model()
-    after = make_model(
-        "mirrored.onnx", mirror=True, spec=replace(Classifier.load(before).spec, name="own", mirror=True).dumps()
-    )
+    data, before = make_dataset(), always(make_model(), "angry")
+    after = always(make_model("own.onnx", spec=spec_of("own")), "happy")
+    show(data, happy=15, angry=4, sad=9)
     code, out, err = run(after, "--against", before, "--data", data)
     assert code == 0
-    dataset = read(data)
-    rows = dataset.manifest.rows_in("test")
-    right = [
-        Classifier.load(model).predict(np.array(dataset.crops[rows])).argmax(axis=1) == dataset.manifest.label[rows]
-        for model in (before, after)
-    ]
-    gained, lost = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
-    same = f"right on the same {right[0].sum()} of 28 faces"
-    told = f"{gained} of 28 faces gained, {lost} lost" if gained + lost else same
+    told = "own is better than tiny: 15 of 28 faces gained, 4 lost, p = 0.019"
     assert told in out
-    assert {row["model"] for row in read_results("results/results.csv")} == {"own", "tiny"}
-    page = Path(".runs/evaluate/own-against_tiny-dataset-test/compare.html")
-    assert told in page.read_text(encoding="utf-8")
-    assert f"the comparison as a page: {page}" in err
+    assert "own against tiny on dataset, test, all samples" in out
+    assert re.search(r"│ accuracy +│ 28 │ 14\.3% +│ [^│]+│ 53\.6% +│ [^│]+│ 15 +│ 4 ", out)
+    rows = read_results("results/results.csv")
+    assert [(row["model"], row["correct"], row["recall_happy"]) for row in rows] == [
+        ("own", "15", "1.0000"), ("tiny", "4", "0.0000"),
+    ]  # fmt: skip
+    path = Path(".runs/evaluate/own-against_tiny-dataset-test/compare.html")
+    assert f"the comparison as a page: {path}" in err
+    page = path.read_text(encoding="utf-8")
+    assert told in page
+    assert "<h1>own against tiny</h1>" in page
+    assert "Before is tiny, after own" in page
+    assert f"own: SHA-256 {sha256_of(after)}" in page
+    for label, (first, second) in {"happy": (0, 560), "angry": (560, 0), "sad": (0, 0)}.items():
+        for width, mark, when in ((first, "before", "before"), (second, "after", "after")):
+            bar = rf'width="{width}\.0" height="10" fill="var\(--{mark}\)"><title>{label} {when}: {width / 5.6:.1f}%<'
+            assert re.search(bar, page)
+
+
+def test_a_page_of_other_models_goes_and_a_file_that_only_has_its_name_stays(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run, tmp_path: Path
+) -> None:
+    data, model, other = make_dataset(), make_model(), make_model("own.onnx", spec=spec_of("own"))
+    page = tmp_path / "out" / "compare.html"
+    assert run(model, "--data", data, "--out", page.parent, "--against", other)[0] == 0
+    assert page.is_file()
+    assert run(model, "--data", data, "--out", page.parent)[0] == 0
+    assert not page.exists()
+    page.write_text("<html>somebody's own</html>")
+    assert run(model, "--data", data, "--out", page.parent)[0] == 0
+    assert page.read_text() == "<html>somebody's own</html>"
+
+
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        ((), ["confusion.csv", "confusion.png", "samples.csv"]),
+        (("--against", "other.onnx"), ["compare.html", "confusion.csv", "confusion.png", "samples.csv"]),
+        (("--mixed",), []),
+    ],
+)
+def test_what_was_measured_is_kept_where_nobody_reads_stdout(
+    make_dataset: MakeDataset,
+    make_model: MakeModel,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    more: tuple[str, ...],
+    kept: list[str],
+) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    data, model = make_dataset(votes=True), make_model()
+    make_model("other.onnx", spec=spec_of("other"))
+    monkeypatch.setattr(stdout, "print", closed)
+    monkeypatch.setattr("mien.cli.main._drop_stdout", lambda: None)  # it is pytest's
+    options = [tmp_path / name if name.endswith(".onnx") else name for name in more]
+    assert run(model, "--data", data, *options)[0] == 1
+    table = read_mixtures("results/mixtures.csv") if more == ("--mixed",) else read_results("results/results.csv")
+    assert [row["model"] for row in table] == ["tiny", *(["other"] if len(more) == 2 else [])]
+    assert sorted(path.name for path in Path(".runs").glob("evaluate/*/*")) == kept
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_measured_under_a_name_that_can_be_shown(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run, tmp_path: Path
+) -> None:
+    name = os.fsdecode("café 顔 $".encode("latin-1", "ignore"))
+    try:
+        data = make_dataset().rename(tmp_path / name)
+    except OSError:
+        pytest.skip("this disk takes no such name")
+    code, out, err = run(make_model(), "--data", data)
+    assert (code, len(err.splitlines())) == (0, 1)
+    assert r"tiny on caf\xe9  $, test" in out
+    (row,) = read_results("results/results.csv")
+    assert row["data"] == r"caf\xe9  $"
+    assert len(list(Path(".runs/evaluate").glob("*/confusion.png"))) == 1
+
+
+def test_what_was_decided_about_a_source_is_told(
+    make_model: MakeModel, make_faceset: Callable[..., Path], run: Run, tmp_path: Path
+) -> None:
+    for split, number in (("train", 8), ("test", 4)):
+        for label in ("happy", "sad"):
+            folder = tmp_path / "folders" / split / label
+            folder.mkdir(parents=True)
+            for index in range(number):
+                Image.fromarray(np.full((48, 48), 10 * index + 5, np.uint8)).save(folder / f"{index}.png")
+    code, _, err = run(make_model(), "--data", tmp_path / "folders")
+    assert code == 0
+    assert err.startswith("validation: ")
+    faces = make_faceset(40, people=20)
+    for number, face in enumerate(FaceSet(faces).faces()):
+        if number % 4:
+            LabelStore(faces).save("anna", face.key, "happy" if number % 2 else "sad")
+    code, _, err = run(make_model(), "--data", faces)
+    assert code == 0
+    assert "labels by majority of at least 1 answers of 1 annotators\n" in err
+    assert "no label, nobody answered: 10 faces\n" in err
 
 
 def test_models_of_other_labels_are_not_compared(make_dataset: MakeDataset, make_model: MakeModel, run: Run) -> None:
@@ -451,6 +572,27 @@ def test_mixed_expressions_are_measured_beside_the_taggers(
     assert re.search(rf"called unsure +│ {100 * float(whole['words_unsure']):.1f}%", out)
     assert not Path("results/results.csv").exists()
     assert not Path(".runs").exists()
+    assert run(model, "--data", data, "--mixed", "--change", "cameras")[0] == 0
+    changed = read_mixtures("results/mixtures.csv")[2]
+    assert (whole["change"], changed["change"], changed["n"]) == ("", "cameras", "25")
+    assert changed["js_model"] != whole["js_model"], "the crops were changed"
+
+
+def test_of_one_annotator_there_is_no_majority_and_what_is_not_there_is_empty(
+    make_dataset: MakeDataset, make_model: MakeModel, run: Run
+) -> None:
+    data, model = make_dataset(), make_model()
+    vote(data, people=1)
+    told = one_line(run(model, "--data", data, "--truth", "majority"))
+    assert "what one person alone saw counts for nothing there: score by plurality or label" in told
+    code, out, _ = run(model, "--data", data, "--mixed")
+    assert code == 0
+    cells = {line.split("│")[1].strip(): line.split("│")[2].strip() for line in out.splitlines() if "│" in line}
+    assert cells["faces with votes"] == "28"
+    assert cells["as many others, drawn from the taggers' votes"] == "0.000"
+    assert cells["faces with a majority"] == "0"
+    assert {cells[name] for name in ("right", "without the fifth that is least sure", "of that fifth")} == {""}
+    assert cells["without those called unsure"] == ""
 
 
 def test_mixed_expressions_need_votes_and_one_model(make_dataset: MakeDataset, make_model: MakeModel, run: Run) -> None:

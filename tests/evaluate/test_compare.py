@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
-from mien.evaluate.compare import HEAD, compare, compare_subsets, rows_of, verdict, write_page
+from mien.evaluate.compare import HEAD, compare, compare_subsets, remove_page, rows_of, verdict, write_page
 from mien.evaluate.score import SampleTable
 from mien.labels import FER2013, FERPLUS
 from mien.metrics import mcnemar
@@ -95,3 +95,27 @@ def test_the_page_holds_all_that_it_shows_and_no_name_becomes_markup(tmp_path: P
     assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
     assert "prefers-color-scheme: dark" in page
     assert "nan%" not in page
+
+
+def test_the_page_tells_of_unseen_faces_apart(tmp_path: Path) -> None:
+    before, after = table_of([1] * 4 + [0] * 6, [0] * 10, seen=4), table_of([0] * 9 + [1], [0] * 10, seen=4)
+    path = tmp_path / "compare.html"
+    write_page(path, compare_subsets(before, after), before="mien", after="own", facts=[])
+    page = path.read_text(encoding="utf-8")
+    whole, _, unseen = page.partition("<h2>Without faces that stand")
+    assert "4 of 10 faces gained, 1 lost" in whole
+    assert "0 of 6 faces gained, 1 lost" in unseen
+    assert '<th scope="row">accuracy</th><td>10</td><td>60.0%</td>' in whole
+    assert '<th scope="row">accuracy</th><td>6</td><td>100.0%</td>' in unseen
+    assert "Before is mien, after own" in unseen
+
+
+def test_a_page_is_removed_and_any_other_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "compare.html"
+    remove_page(path)
+    write_page(path, compare_subsets(BEFORE, AFTER), before="mien", after="own", facts=[])
+    remove_page(path)
+    assert not path.exists()
+    path.write_text("<!DOCTYPE html>")
+    remove_page(path)
+    assert path.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,3 +158,10 @@ def test_the_picture_of_the_confusion_matrix_has_a_field_for_each_pair(
     draw_confusion(tmp_path / "confusion.png", scores, title="paper-cnn on fer2013, test")
     with Image.open(tmp_path / "confusion.png") as picture:
         assert picture.width > 900
+
+
+def test_a_title_in_letters_that_the_font_lacks_is_drawn_without_a_warning(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_confusion(tmp_path / "confusion.png", make_scores(), title="mien on 顔, test")
+    assert (tmp_path / "confusion.png").is_file()

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,7 +15,10 @@ from rich.text import Text
 
 from mien.errors import InputError
 
-__all__ = ["err", "interrupted_by_sigterm", "out", "progress_bar", "refuse_ignored"]
+if TYPE_CHECKING:
+    from mien.data.prepare import Gathered
+
+__all__ = ["err", "interrupted_by_sigterm", "out", "progress_bar", "refuse_ignored", "tell_gathered"]
 
 err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 # Where no terminal tells its width, tables are as wide as they need to be.
@@ -46,6 +49,16 @@ def refuse_ignored(context: typer.Context, options: tuple[str, ...], why: str) -
         given = context.get_parameter_source(name)
         if given is not None and given.name == "COMMANDLINE":
             raise InputError(f"--{name.replace('_', '-')} would be ignored: {why}; leave it out")
+
+
+def tell_gathered(gathered: Gathered) -> None:
+    """Tell which rows of a source were dropped, and what was decided about the others."""
+    from mien.data.prepare import listed
+
+    if gathered.dropped:
+        err.print(f"dropped:\n{listed(gathered.dropped)}", markup=False)
+    for note in gathered.dataset.manifest.notes:
+        err.print(note, markup=False)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,15 +11,15 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from mien.cli.console import err, out, progress_bar
+from mien.cli.console import err, out, progress_bar, refuse_ignored, tell_gathered
 from mien.errors import InputError
-from mien.files import check_folder, shortened
+from mien.files import check_folder, printable, shortened
 
 if TYPE_CHECKING:
     from mien.data.manifest import Dataset
-    from mien.data.sources import Problem
+    from mien.evaluate.compare import Comparison
     from mien.evaluate.ensemble import Ensemble
-    from mien.evaluate.score import SampleTable, Scores
+    from mien.evaluate.score import Scores
     from mien.spec import CropSpec
 
 __all__ = ["evaluate"]
@@ -30,6 +31,7 @@ CHANGES = ("", "cameras")
 
 
 def evaluate(
+    context: typer.Context,
     models: Annotated[
         list[str],
         typer.Argument(metavar="MODEL...", help="A shipped model's name or an ONNX file; several are averaged."),
@@ -47,7 +49,7 @@ def evaluate(
         bool,
         typer.Option("--mixed", help="Mixed expressions and calibration beside what FER+'s taggers said, instead."),
     ] = False,
-    detector: Annotated[str, typer.Option(help="For pictures that are not prepared: what finds the face.")] = DETECTOR,
+    detector: Annotated[str, typer.Option(help="For faces/ with labels.csv: what finds the face.")] = DETECTOR,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Where confusion matrix and per-sample table go.")
     ] = None,
@@ -69,8 +71,9 @@ def evaluate(
     """
     from mien.cli.mixed import measure_mixed
     from mien.data.manifest import SPLITS
-    from mien.data.prepare import is_labelled_faces, listed
+    from mien.data.prepare import is_labelled_faces
     from mien.evaluate.cameras import as_cameras
+    from mien.evaluate.compare import compare_subsets, remove_page
     from mien.evaluate.ensemble import VIEWS, Ensemble
     from mien.evaluate.measure import record, score_subsets
     from mien.evaluate.mixture_rows import NAME, read_mixtures
@@ -95,8 +98,10 @@ def evaluate(
     other = Ensemble.load([against], answer=answer, views=views) if against else None
     if other:
         _check_pair(ensemble, other)
-    name, pictures = data.resolve().name, is_labelled_faces(data)
-    usual = ("label", "own", "", DETECTOR if pictures else detector)
+    name, pictures = printable(data.resolve().name), is_labelled_faces(data)
+    if not pictures and os.path.exists(data):  # noqa: PTH110  pathlib's own raises where a name is too long
+        refuse_ignored(context, ("detector",), f"it is for faces/ beside labels.csv, which {data} does not hold")
+    usual = ("label", "own", "", DETECTOR)
     how = [part for part, plain in zip((truth, views, change, detector), usual, strict=True) if part != plain]
     told = [ensemble.name, *([f"against {other.name}"] if other else []), name, split, *how]
     folder = out_dir or DEFAULT_OUT / _plain(told)
@@ -105,8 +110,6 @@ def evaluate(
     if pictures and (mixed or truth != "label"):
         raise InputError(f"{data}: labelled pictures have no votes; leave {'--mixed' if mixed else '--truth'} out")
     dataset, found_by, dropped = _open(data, ensemble.crop, detector, split)
-    if dropped:
-        err.print(f"{data}: {len(dropped):,} bad rows left out\n{listed(dropped)}", markup=False)
     if mixed:
         measure_mixed(ensemble, dataset, split, table_of, data=name, views=views, change=change, detector=found_by)
         if dropped:
@@ -123,21 +126,28 @@ def evaluate(
     scored = [score_subsets(table) for table in tables]
     subsets = scored[0]
     title = ", ".join([f"{ensemble.name} on {name}", split, *how])
-    _show(subsets, title)
     if left_out := tables[0].left_out:
         err.print(f"{left_out:,} samples left out: no {truth}, or one that the model does not know", markup=False)
 
-    write_samples(folder / "samples.csv", tables[0])
-    write_confusion(folder / "confusion.csv", subsets["all"])
-    draw_confusion(folder / "confusion.png", subsets["all"], title=title)
     for read, scores in zip(filter(None, (ensemble, other)), scored, strict=True):
         record(
             results, scores, model=read.name, model_sha256=read.sha256, data=name, dataset=dataset,
             split=split, truth=truth, views=views, change=change, detector=found_by,
         )  # fmt: skip
+    page = folder / "compare.html"
+    remove_page(page)  # one of other models does not belong beside the new tables
+    write_samples(folder / "samples.csv", tables[0])
+    write_confusion(folder / "confusion.csv", subsets["all"])
+    draw_confusion(folder / "confusion.png", subsets["all"], title=title)
     err.print(f"confusion matrix and per-sample table in {folder}; scores added to {results}", markup=False)
+    where = title.removeprefix(f"{ensemble.name} on ")
+    comparisons = compare_subsets(tables[1], tables[0]) if other else {}
     if other:
-        _compare(ensemble, other, tables, folder / "compare.html", title.removeprefix(f"{ensemble.name} on "))
+        _write_comparison(page, comparisons, ensemble, other, where)
+
+    _show(subsets, title)  # last: a reader of stdout who has seen enough cuts nothing off
+    if other:
+        _show_comparisons(comparisons, *_names(ensemble, other), where)
     if dropped:
         raise typer.Exit(1)
 
@@ -158,20 +168,20 @@ def _check_pair(after: Ensemble, before: Ensemble) -> None:
         raise InputError(f"--against wants a model of the same crops: {after.crop}, against {before.crop}")
 
 
-def _compare(after: Ensemble, before: Ensemble, tables: list[SampleTable], page: Path, where: str) -> None:
-    """Show what the first table has over the second, and write the page."""
-    from mien.evaluate.compare import HEAD, compare_subsets, rows_of, verdict, write_page
-
-    names = (after.name, before.name)
+def _names(after: Ensemble, before: Ensemble) -> tuple[str, str]:
+    """Return what two models are called beside each other."""
     if after.name == before.name:  # two runs of one recipe
-        names = (f"{after.name} {after.sha256[:8]}", f"{before.name} {before.sha256[:8]}")
-    comparisons = compare_subsets(tables[1], tables[0])
-    for subset, comparison in comparisons.items():
-        shown = Table(*HEAD, title=escape(f"{names[0]} against {names[1]} on {where}, {subset} samples"))
-        for row in rows_of(comparison):
-            shown.add_row(*row)
-        out.print(shown)
-        out.print(verdict(comparison, after=names[0], before=names[1]), markup=False, soft_wrap=True)
+        return f"{after.name} {after.sha256[:8]}", f"{before.name} {before.sha256[:8]}"
+    return after.name, before.name
+
+
+def _write_comparison(
+    page: Path, comparisons: dict[str, Comparison], after: Ensemble, before: Ensemble, where: str
+) -> None:
+    """Write what the first model has over the second as a page, and tell of it."""
+    from mien.evaluate.compare import write_page
+
+    names = _names(after, before)
     facts = [
         f"Faces: {where}.",
         *(f"{name}: SHA-256 {read.sha256}" for name, read in zip(names, (after, before), strict=True)),
@@ -180,19 +190,35 @@ def _compare(after: Ensemble, before: Ensemble, tables: list[SampleTable], page:
     err.print(f"the comparison as a page: {page}", markup=False)
 
 
-def _open(data: Path, crop: CropSpec, detector: str, split: str) -> tuple[Dataset, str, list[Problem]]:
-    """Return the dataset, what found its faces (nothing where its crops were cut already), and what was left out."""
+def _show_comparisons(comparisons: dict[str, Comparison], after: str, before: str, where: str) -> None:
+    """Print what the first model has over the second."""
+    from mien.evaluate.compare import HEAD, rows_of, verdict
+
+    for subset, comparison in comparisons.items():
+        shown = Table(*HEAD, title=escape(f"{after} against {before} on {where}, {subset} samples"))
+        for row in rows_of(comparison):
+            shown.add_row(*row)
+        out.print(shown)
+        out.print(verdict(comparison, after=after, before=before), markup=False, soft_wrap=True)
+
+
+def _open(data: Path, crop: CropSpec, detector: str, split: str) -> tuple[Dataset, str, bool]:
+    """Return the dataset, what found its faces (nothing where its crops were cut already), and if rows were dropped.
+
+    What was dropped and decided on the way is told.
+    """
     from mien.data.manifest import is_dataset, read
     from mien.data.prepare import gather, is_labelled_faces
     from mien.faces.detect import make_detector
 
     if is_dataset(data):
-        return read(data), "", []
+        return read(data), "", False
     pictures = is_labelled_faces(data)
     finder = make_detector(detector) if pictures else None
     with progress_bar("finding faces" if pictures else "opening", unit="pictures") as advance:
         gathered = gather(data, crop=crop, detector=finder, split=split, skip_bad=True, on_progress=advance)
-    return gathered.dataset, detector.partition(":")[0] if pictures else "", gathered.dropped
+    tell_gathered(gathered)
+    return gathered.dataset, detector.partition(":")[0] if pictures else "", bool(gathered.dropped)
 
 
 def _show(subsets: dict[str, Scores], title: str) -> None:

@@ -31,7 +31,7 @@ def measure_mixed(
     change: str,
     detector: str,
 ) -> None:
-    """Measure, show, and add rows to a mixtures.csv.
+    """Measure, add rows to a mixtures.csv, and show them.
 
     data: the dataset's name.  The rest is as `mien evaluate` has it.
     Raises DataError, before the work, where the dataset has no votes.
@@ -48,14 +48,15 @@ def measure_mixed(
         unseen = take_panel(table, dataset.manifest, rows, ~table.seen)
         if unseen.votes.any():  # else there is nothing beside which to measure
             subsets["unseen"] = score_mixtures(unseen)
-    how = [part for part in (split, views.replace("own", ""), change) if part]
-    _show(subsets, f"{ensemble.name} on {data}, {', '.join(how)}: mixed expressions")
     described = describe(
         model=ensemble.name, model_sha256=ensemble.sha256, data=data, dataset=dataset, split=split, truth="label",
         views=views, change=change, detector=detector,
     )  # fmt: skip
     add_to_mixtures(results, [(replace(described, subset=subset), scores) for subset, scores in subsets.items()])
     err.print(f"scores added to {results}", markup=False)
+    how = [part for part in (split, views.replace("own", ""), change) if part]
+    # Last: a reader of stdout who has seen enough cuts nothing off.
+    _show(subsets, f"{ensemble.name} on {data}, {', '.join(how)}: mixed expressions")
 
 
 def _show(subsets: dict[str, MixtureScores], title: str) -> None:
@@ -73,15 +74,15 @@ def _lines(scores: MixtureScores) -> list[tuple[str, str]]:
     return [
         ("faces with votes", f"{scores.n:,}"),
         ("distance to the taggers (Jensen-Shannon): the model", f"{far.model:.3f}"),
-        ("  ten others, drawn from the taggers' votes", f"{far.redrawn:.3f}"),
+        ("  as many others, drawn from the taggers' votes", f"{far.redrawn:.3f}"),
         ("  its answer in words", f"{far.words:.3f}"),
         ("  its first expression alone", f"{far.top:.3f}"),
         ("  the mean of all votes", f"{far.mean:.3f}"),
         ("faces in which two taggers or more saw a second expression", f"{two.n:,}"),
         ("  their first two named", _percent(two.model)),
-        ("  named by ten others", _percent(two.redrawn)),
+        ("  named by as many others", _percent(two.redrawn)),
         ("  the stronger one first", _percent(two.model_ordered)),
-        ("  by ten others", _percent(two.redrawn_ordered)),
+        ("  by as many others", _percent(two.redrawn_ordered)),
         ("called one expression", _percent(words.single)),
         ("called a mixture of two", _percent(words.pair)),
         ("  of those that are not unsure: where the taggers split", _percent(words.pair_if_split)),
@@ -91,12 +92,9 @@ def _lines(scores: MixtureScores) -> list[tuple[str, str]]:
         ("  where they did not", _percent(words.unsure_if_agreed)),
         ("faces with a majority", f"{surest.n:,}"),
         ("  right", _percent(surest.accuracy)),
-        (
-            "  without the fifth that is least sure",
-            f"{_percent(surest.without_fifth)} ({100 * (surest.without_fifth - surest.accuracy):+.1f})",
-        ),
+        ("  without the fifth that is least sure", _gain(surest.without_fifth, surest.accuracy)),
         ("  of that fifth", _percent(surest.of_fifth)),
-        ("  without those called unsure", f"{_percent(surest.without_unsure)} (without {_percent(surest.unsure)})"),
+        ("  without those called unsure", _left(surest.without_unsure, surest.unsure)),
         ("calibration error against the taggers' votes", _error(scores.against_votes)),
         ("  against their majority", _error(scores.against_majority)),
         ("  against the labels", _error(scores.against_label)),
@@ -106,6 +104,16 @@ def _lines(scores: MixtureScores) -> list[tuple[str, str]]:
 def _percent(share: float) -> str:
     """Return a share in percent, empty where there is none."""
     return f"{100 * share:.1f}%" if share == share else ""
+
+
+def _gain(share: float, beside: float) -> str:
+    """Return a share and what it is ahead of another, empty where there is none."""
+    return f"{_percent(share)} ({100 * (share - beside):+.1f})" if share == share else ""
+
+
+def _left(share: float, without: float) -> str:
+    """Return a share of what is left without a share of all, empty where nothing is."""
+    return f"{_percent(share)} (without {_percent(without)})" if share == share else ""
 
 
 def _error(calibration: Calibration) -> str:

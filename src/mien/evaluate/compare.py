@@ -13,15 +13,26 @@ import numpy as np
 from jinja2 import Environment, PackageLoader
 
 from mien.errors import InputError
-from mien.evaluate.report import plot_confusion
+from mien.evaluate.report import plot_confusion, save_figure
 from mien.evaluate.score import SampleTable, Scores, score
-from mien.files import write_text
+from mien.files import output_errors, write_text
 from mien.metrics import mcnemar, wilson_interval
 from mien.types import BoolArray
 
-__all__ = ["HEAD", "SIGNIFICANT", "Comparison", "compare", "compare_subsets", "rows_of", "verdict", "write_page"]
+__all__ = [
+    "HEAD",
+    "SIGNIFICANT",
+    "Comparison",
+    "compare",
+    "compare_subsets",
+    "remove_page",
+    "rows_of",
+    "verdict",
+    "write_page",
+]
 
 SIGNIFICANT = 0.05  # the p value below which a difference is told apart from chance, as is usual
+MARK = '<meta name="generator" content="mien evaluate">'  # by which the template's pages are known
 HEAD = ("", "n", "before", "95% interval", "after", "95% interval", "gained", "lost")
 
 
@@ -144,11 +155,18 @@ def write_page(
     write_text(path, page + "\n")
 
 
+def remove_page(path: Path) -> None:
+    """Remove a page that `write_page` wrote; any other file stays.  OutputError where it cannot be removed."""
+    with output_errors(path):
+        if path.is_file() and MARK.encode() in path.read_bytes():
+            path.unlink()
+
+
 def _picture(scores: Scores, title: str) -> str:
     """Return a confusion matrix as the address of a picture."""
     drawing = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "mien"}):
-        plot_confusion(scores, title=title).savefig(drawing, format="svg", metadata={"Date": None})
+        save_figure(plot_confusion(scores, title=title), drawing, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(drawing.getvalue()).decode()
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -23,6 +25,7 @@ __all__ = [
     "plain",
     "plot_confusion",
     "read_results",
+    "save_figure",
     "write_confusion",
 ]
 
@@ -108,7 +111,14 @@ def write_confusion(path: str | Path, scores: Scores) -> None:
 def draw_confusion(path: str | Path, scores: Scores, *, title: str) -> None:
     """Draw the confusion matrix, counts over the share of each actual label; the suffix names the format."""
     with atomic_path(path) as temporary:
-        plot_confusion(scores, title=title).savefig(temporary, dpi=120)
+        save_figure(plot_confusion(scores, title=title), temporary, dpi=120)
+
+
+def save_figure(figure: Figure, target: Path | BinaryIO, **settings: Any) -> None:
+    """Save a figure, settings as of its savefig; a letter that the font lacks becomes a box, which is no news."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        figure.savefig(target, **settings)
 
 
 def plot_confusion(scores: Scores, *, title: str) -> Figure:
