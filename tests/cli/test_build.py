@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,11 +12,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from mien.data import build as building
 from mien.data.faceset import UNFINISHED, FaceSet, is_faceset
+from mien.faces.detect import DlibDetector
+from mien.spec import CropSpec
+from mien.video_writer import VideoWriter
 
 RunMien = Callable[..., tuple[int, str, str]]
 
@@ -73,6 +78,58 @@ def test_bad_files_are_told_and_the_rest_is_done(run_mien: RunMien, photos: Path
     assert (tmp_path / "set" / "datasheet.html").is_file()
 
 
+def test_what_a_folder_holds_besides_is_told(
+    run_mien: RunMien, tmp_path: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(portrait, folder / "a.jpg")
+    for name in ("notes.txt", "letter", "who.csv"):
+        (folder / name).write_bytes(b"file\na.jpg\n")
+    monkeypatch.setattr(DlibDetector, "LARGEST_PIXELS", 512 * 512)
+    code, _, err = run_mien("data", "build", folder, folder / "who.csv", "--out", tmp_path / "set", "--jobs", "1")
+    assert code == 0, err
+    assert "2 other files left out" in err
+    assert re.search(
+        r"in 1 file of too many pixels .* less than about \d+ pixels were not looked for, though --min-face is 48", err
+    )
+    (folder / "b.heic").write_bytes(b"x")
+    (folder / "c.jpg").symlink_to(folder / "gone.jpg")
+    code, _, err = run_mien("data", "build", folder, "--out", tmp_path / "set", "--jobs", "1")
+    assert code == 1
+    assert f"not read: {folder / 'b.heic'}: pictures as .heic cannot be read here; save them as JPEG" in err
+    assert f"not read: {folder / 'c.jpg'}: a link by which no file is reached" in err
+
+
+def test_options_reach_the_set(run_mien: RunMien, tmp_path: Path, portrait: Path) -> None:
+    out = tmp_path / "set"
+    options = ("--detector", "none", "--min-face", "60", "--size", "32", "--colour", "rgb")
+    drops = ("--threshold", "sharpness=off", "--threshold", "size_px=100")
+    code, _, err = run_mien("data", "build", portrait, "--out", out, "--jobs", "1", *options, *drops)
+    assert code == 0, err
+    made = FaceSet(out)
+    assert (made.settings["detector"], made.settings["min_face_px"]) == ("none", "60")
+    assert made.settings["thresholds"].startswith("sharpness -inf, exposure 0.25, size_px 100, ")
+    assert made.crop == CropSpec(size_px=32, colour="rgb")
+    (face,) = [*made.faces(), *made.faces(kept=False)]
+    assert made.crops([face.key]).shape == (1, 32, 32, 3)
+    with Image.open(portrait) as image:
+        assert face.quality.size_px == min(image.size), "the picture is the face"
+
+
+@pytest.mark.parametrize(("option", "pictures"), [(("--every", "0.4"), 3), (("--on-change",), 5)])
+def test_how_often_a_video_is_looked_at_reaches_the_build(
+    run_mien: RunMien, tmp_path: Path, option: tuple[str, ...], pictures: int
+) -> None:
+    with VideoWriter(tmp_path / "clip.mp4") as writer:
+        for number in range(5):
+            writer.write(np.full((64, 64, 3), 128, np.uint8), number / 5)
+    code, _, err = run_mien("data", "build", tmp_path / "clip.mp4", "--out", tmp_path / "set", "--jobs", "1", *option)
+    assert code == 0, err
+    (file,) = FaceSet(tmp_path / "set").files()
+    assert file.pictures == pictures
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -106,7 +163,7 @@ def test_a_file_is_forgotten_by_its_path_its_name_or_the_end_of_that(
         shutil.copy(portrait, photos / name)
     assert run_mien("data", "build", photos, "--out", folder, "--jobs", "1")[0] == 0
     for name, told in (
-        ("one.jpg", "may be any of photos/a/one.jpg, photos/b/one.jpg; name one"),
+        ("one.jpg", f"may be any of {photos}/a/one.jpg, {photos}/b/one.jpg; name one by its whole path"),
         ("tow.jpg", "nothing of 'tow.jpg' in the set; expected such as"),
     ):
         code, _, err = run_mien("data", "forget", folder, "--file", name)
@@ -114,6 +171,31 @@ def test_a_file_is_forgotten_by_its_path_its_name_or_the_end_of_that(
     for given, count in ((photos / "a/one.jpg", 3), ("b/one.jpg", 2), ("photos/two.jpg", 1), ("three.jpg", 0)):
         assert run_mien("data", "forget", folder, "--file", given)[0] == 0
         assert len(list(FaceSet(folder).files())) == count
+
+
+@pytest.mark.parametrize("way", ["whole", "from here", "from above", "by name"])
+def test_a_path_that_is_another_files_name_takes_nothing_out_until_one_is_named(
+    run_mien: RunMien, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    places = [tmp_path / top / "photos" / "a.jpg" for top in ("x", "y")]
+    for number, place in enumerate(places):
+        place.parent.mkdir(parents=True)
+        shutil.copy(photos / f"{number:02}, ä.jpg", place)
+    folder = tmp_path / "set"
+    assert run_mien("data", "build", *(place.parent for place in places), "--out", folder, "--jobs", "1")[0] == 0
+    assert [file.name for file in FaceSet(folder).files()] == ["photos/a.jpg", "photos/a.jpg (2)"]
+    monkeypatch.chdir(tmp_path / "y")
+    code, _, err = run_mien("data", "forget", folder, "--file", "photos/a.jpg")
+    assert code == 2
+    assert f"may be any of {places[0]}, {places[1]}; name one by its whole path" in err
+    assert len(FaceSet(folder).files()) == 2
+    named = {
+        "whole": (places[0], 1), "from here": ("./photos/a.jpg", 0), "from above": ("../x/photos/a.jpg", 1),
+        "by name": ("photos/a.jpg (2)", 0),
+    }  # fmt: skip
+    text, left = named[way]
+    assert run_mien("data", "forget", folder, "--file", text)[0] == 0
+    assert [file.path for file in FaceSet(folder).files()] == [places[left]]
 
 
 def test_forgetting_takes_the_copies_of_a_set_whose_build_was_killed_and_nothing_of_others(

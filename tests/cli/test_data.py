@@ -16,6 +16,7 @@ import pytest
 
 from mien.cli.main import main
 from mien.data import manifest as manifests
+from mien.data.annotate import LabelStore
 from mien.data.faceset import FaceSet
 from mien.data.manifest import read
 from mien.media import write_image
@@ -111,6 +112,8 @@ def test_an_option_that_would_be_ignored_is_refused(mien: Mien, csv_file: Path, 
     FaceSet.create(tmp_path / "set", crop=CropSpec(), settings={})
     (tmp_path / "faces").mkdir()
     (tmp_path / "labels.csv").write_text("file,emotion\n")
+    (tmp_path / "split" / "faces").mkdir(parents=True)
+    (tmp_path / "split" / "labels.csv").write_text("file,emotion,Split\na.png,happy,train\n")
     (tmp_path / "cut" / "val").mkdir(parents=True)
     for source, option, value, told in (
         (tmp_path / "set", "--size", "48", "--size would be ignored: .*set is a set"),
@@ -120,12 +123,41 @@ def test_an_option_that_would_be_ignored_is_refused(mien: Mien, csv_file: Path, 
         (csv_file, "--shares", "0.5,0.2,0.3", "--shares would be ignored: it is for a set"),
         (csv_file, "--detector", "dlib", "--detector would be ignored: it is for faces/"),
         (csv_file, "--seed", "1", "--seed would be ignored: validation is not cut"),
+        (
+            tmp_path / "split",
+            "--split",
+            "val",
+            "--split would be ignored: .*labels.csv names the split of each picture",
+        ),
         (tmp_path, "--seed", "1", "--seed would be ignored: validation is not cut"),
         (tmp_path / "cut", "--seed", "1", "--seed would be ignored: validation is not cut"),
         (tmp_path / "absent", "--rule", "votes", "absent: no such file or folder"),
     ):
         error_of(mien("data", "prepare", source, "--out", tmp_path / "out", option, value), told)
     assert not (tmp_path / "out").exists()
+
+
+def test_how_a_set_is_labelled_split_and_balanced_reaches_the_dataset(
+    mien: Mien, tmp_path: Path, make_faceset: Callable[..., Path]
+) -> None:
+    folder = make_faceset(24, people=6)
+    store = LabelStore(folder)
+    for number, face in enumerate(FaceSet(folder).faces()):
+        store.save("ann", face.key, "sad" if number % 3 else "happy")
+        if number < 20:
+            store.save("ben", face.key, "fear" if number % 10 == 9 else "sad" if number % 3 else "happy")
+    options = ("--rule", "votes", "--least", "2", "--shares", "0.5,0,0.5", "--balance", "--seed", "3")
+    left = mien("data", "prepare", folder, "--out", tmp_path / "out", *options)
+    assert left.code == 0, left.err
+    manifest = read(tmp_path / "out").manifest
+    assert manifest.notes[0] == "labels by votes of at least 2 answers of 2 annotators"
+    assert "split by person and file with seed 3: train 0.5 wanted" in " ".join(manifest.notes)
+    assert "no label, too few answers: 4 faces" in manifest.notes
+    assert len(manifest.rows_in("val")) == 0
+    assert any(origin is not None for origin in manifest.origin or ())
+    counts = np.bincount(manifest.label[manifest.rows_in("train")])
+    assert len(set(counts[counts > 0].tolist())) == 1, "balanced"
+    assert all(note in left.err for note in manifest.notes)
 
 
 def test_a_bad_row_is_an_error_that_names_it_and_can_be_skipped(mien: Mien, csv_file: Path, tmp_path: Path) -> None:

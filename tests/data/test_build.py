@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.Image import Transpose
 
 from mien.data import build as building
 from mien.data.build import BuildSettings, Built, build, parse_thresholds
 from mien.data.contact_sheet import draw_contact_sheet
 from mien.data.faceset import DUPLICATE, FaceSet, FoundFace, at_work
+from mien.data.forget import files_of, forget
 from mien.data.gathering import gather_files
 from mien.data.prepare import prepare
 from mien.data.set_datasheet import write_set_datasheet
@@ -59,6 +61,18 @@ def test_faces_are_found_cut_and_counted(photos: Path, tmp_path: Path) -> None:
     face = DlibDetector(min_face_px=48)(image)[0]
     assert np.array_equal(faceset.crops([kept.key])[0], cut(image, face, CropSpec()))
     assert read_image(faceset.view(kept.key)).shape == (256, 256, 3)
+
+
+def test_files_too_large_for_the_smallest_face_are_counted(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DlibDetector, "LARGEST_PIXELS", 200 * 200)  # d.png is as large, the portraits are larger
+    result = built(photos, tmp_path / "set")
+    assert len(result.unlooked_px) == 3, "of the four one is no picture"
+    assert min(result.unlooked_px) == pytest.approx(80), "faces of 80 pixels are those that the detector knows"
+    assert built(photos, tmp_path / "set").unlooked_px == (), "nothing was read"
+    files, _ = gather_files([photos / "d.png"])
+    assert build(files, tmp_path / "wide", settings=BuildSettings(min_face_px=80), jobs=1).unlooked_px == ()
 
 
 def test_what_was_read_is_not_read_again(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +283,24 @@ def test_a_file_that_could_not_be_opened_is_tried_again(
     assert built(photos, tmp_path / "set").new == 0, "c.jpg is damaged and stays so"
 
 
+def test_a_reading_that_fails_takes_no_faces_away(photos: Path, tmp_path: Path) -> None:
+    built(photos, tmp_path / "set")
+    before = [face.key for face in FaceSet(tmp_path / "set").faces()]
+    files, _ = gather_files([photos])
+    (photos / "a.jpg").rename(tmp_path / "away.jpg")
+    again = build(files, tmp_path / "set", settings=BuildSettings(), jobs=1)
+    told = "cannot be read (No such file or directory); its faces from before stay"
+    assert dict(again.unreadable)["photos/a.jpg"] == told
+    assert [face.key for face in FaceSet(tmp_path / "set").faces()] == before
+    assert FaceSet(tmp_path / "set").view(before[0]).is_file()
+    (tmp_path / "away.jpg").rename(photos / "a.jpg")
+    again = built(photos, tmp_path / "set")
+    assert (again.new, [name for name, _ in again.unreadable]) == (1, ["photos/c.jpg"]), "it was tried again"
+    (photos / "a.jpg").write_bytes(b"half a picture")
+    built(photos, tmp_path / "set")
+    assert [face.key for face in FaceSet(tmp_path / "set").faces()] == before
+
+
 def refused(path: Path) -> None:
     raise ImageError(f"{path}: cannot be read") from PermissionError(errno.EACCES, "Permission denied")
 
@@ -311,7 +343,7 @@ def with_anna(photos: Path, out: Path, *, file: str = "a.jpg") -> FaceSet:
 def test_who_is_forgotten_is_gone_with_pictures_and_copies(photos: Path, tmp_path: Path) -> None:
     faceset = with_anna(photos, tmp_path / "set")
     assert len(list((tmp_path / "set" / "faces").iterdir())) == 2
-    assert faceset.forget(person="Anna") == 2
+    assert forget(faceset, files_of(faceset, "Anna")) == 2
     assert faceset.faces() == faceset.faces(kept=False) == []
     assert list((tmp_path / "set" / "faces").iterdir()) == []
     assert "photos/a.jpg" not in [file.name for file in faceset.files()]
@@ -323,7 +355,7 @@ def test_other_copies_of_a_forgotten_face_and_pictures_without_a_face_go_too(pho
     faceset = with_anna(photos, tmp_path / "set", file="b-a.jpg")
     (tmp_path / "set" / "faces" / f"{7:016x}.jpg").write_bytes(b"of a build that was killed")
     copies = sum(file.name.endswith("a.jpg") for file in faceset.files())
-    assert faceset.forget(person="Anna") == copies + 1
+    assert forget(faceset, files_of(faceset, "Anna")) == copies + 1
     assert not {face.name for face in [*faceset.faces(), *faceset.faces(kept=False)]} & {
         "photos/a.jpg",
         "photos/c-a.jpg",
@@ -338,5 +370,23 @@ def test_forgetting_that_was_stopped_half_way_can_be_done_again(
     with monkeypatch.context() as patch:
         patch.setattr(FaceSet, "_writing", lambda self: pytest.fail("stopped"))
         with pytest.raises(pytest.fail.Exception):
-            faceset.forget(person="Anna")
-    assert faceset.forget(person="Anna") == 2
+            forget(faceset, files_of(faceset, "Anna"))
+    assert forget(faceset, files_of(faceset, "Anna")) == 2
+
+
+def test_unfit_copies_of_a_forgotten_face_go_too_and_other_unfit_faces_stay(photos: Path, tmp_path: Path) -> None:
+    with Image.open(photos / "a.jpg") as image:
+        small = image.resize((image.width * 54 // 100, image.height * 54 // 100))
+    small.save(photos / "small.jpg")
+    small.transpose(Transpose.FLIP_LEFT_RIGHT).save(photos / "other.jpg")  # no copy, as it is no likeness
+    faceset = with_anna(photos, tmp_path / "set")
+    reasons = {face.name: face.reason for face in faceset.faces(kept=False)}
+    assert reasons["photos/small.jpg"] == reasons["photos/other.jpg"] == "size_px", "not dropped as copies"
+    forget(faceset, files_of(faceset, "Anna"))
+    assert [face.name for face in [*faceset.faces(), *faceset.faces(kept=False)]] == ["photos/other.jpg"]
+
+
+def test_a_person_is_forgotten_however_the_name_is_spelled(photos: Path, tmp_path: Path) -> None:
+    faceset = with_anna(photos, tmp_path / "set")
+    assert files_of(faceset, " ANNA ") == ["photos/a.jpg"]
+    assert files_of(faceset, "Ann") == []

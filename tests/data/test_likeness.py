@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.data.likeness import duplicates, same_picture
+from mien.data.likeness import copies_of, duplicates, same_picture
 from mien.media import read_image
 from mien.types import ImageArray
 
@@ -29,6 +29,14 @@ def crop_of(picture: ImageArray, *, left: int = 17, top: int = 20, side: int = 9
     """Return a grey crop (48, 48)."""
     grey = cv2.cvtColor(np.ascontiguousarray(picture[top : top + side, left : left + side]), cv2.COLOR_RGB2GRAY)
     return cv2.resize(grey, (48, 48), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def test_copies_of_others_are_found_and_no_more() -> None:
+    pictures = patterns(40)
+    others = pictures[::-4]
+    assert np.flatnonzero(copies_of(pictures, others)).tolist() == list(range(3, 40, 4))
+    assert copies_of(pictures[:0], others).tolist() == []
+    assert not copies_of(pictures, others[:0]).any()
 
 
 def test_different_pictures_are_no_copies() -> None:

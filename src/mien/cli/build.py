@@ -96,7 +96,12 @@ def build(
         f"{built.new:,} files read now; {printable(sheet)} shows kept and dropped; {printable(page)}", markup=False
     )
     if others:
-        err.print(f"{len(others):,} other {'file' if len(others) == 1 else 'files'} left out")
+        err.print(f"{_files(len(others), 'other ')} left out")
+    if built.unlooked_px:
+        err.print(
+            f"in {_files(len(built.unlooked_px))} of too many pixels for that, faces of less than about "
+            f"{max(built.unlooked_px):.0f} pixels were not looked for, though --min-face is {min_face:g}"
+        )
     told = [*problems, *(f"{name}: {why}" for name, why in built.unreadable)]
     for line in told[:UNREADABLE_SHOWN]:
         err.print(Text(f"not read: {line}"))
@@ -106,3 +111,8 @@ def build(
         err.print("no face was kept; --threshold NAME=off keeps what one number drops")
     if told:
         raise typer.Exit(1)
+
+
+def _files(number: int, what: str = "") -> str:
+    """Return so many files of a kind in words."""
+    return f"{number:,} {what}{'file' if number == 1 else 'files'}"

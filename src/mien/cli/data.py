@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mien.cli.agree import agree
 from mien.cli.build import build
-from mien.cli.console import err, out, progress_bar, refuse_ignored
+from mien.cli.console import err, out, progress_bar, refuse_ignored, tell_gathered
 from mien.cli.label import label
 from mien.errors import InputError
 from mien.files import printable
@@ -50,7 +50,7 @@ def prepare(
         bool, typer.Option("--skip-bad", help="Drop and count bad rows; without it they are an error.")
     ] = False,
     detector: Annotated[str, typer.Option(help="For faces/ with labels.csv: what finds the face.")] = "dlib",
-    split: Annotated[str, typer.Option(help="For labels.csv without a split column: train, val or test.")] = "test",
+    split: Annotated[str, typer.Option(help="Where labels.csv names no split: train, val or test.")] = "test",
     size: Annotated[int, typer.Option(help="Side of a crop in pixels.")] = DEFAULT_CROP.size_px,
     margin: Annotated[
         float, typer.Option(help="Added on each side of a found face, as a share of it.")
@@ -79,8 +79,9 @@ def prepare(
     """
     from mien.data.faceset import is_faceset
     from mien.data.labelled_set import LabelRules
-    from mien.data.prepare import cuts_validation, is_labelled_faces, listed
+    from mien.data.prepare import cuts_validation, is_labelled_faces
     from mien.data.prepare import prepare as prepare_source
+    from mien.data.sources import names_every_split
     from mien.faces.detect import make_detector
 
     labelled = is_labelled_faces(source)
@@ -92,6 +93,8 @@ def prepare(
             refuse_ignored(
                 context, OF_LABELLED_FACES, f"it is for faces/ beside labels.csv, which {source} does not hold"
             )
+        elif names_every_split(source):
+            refuse_ignored(context, ("split",), f"{source / 'labels.csv'} names the split of each picture")
         if not cuts_validation(source):
             refuse_ignored(context, ("seed",), f"validation is not cut from what {source} has for training")
     finder = make_detector(detector) if labelled else None
@@ -110,10 +113,7 @@ def prepare(
             on_progress=advance,
         )
     manifest = gathered.dataset.manifest
-    if gathered.dropped:
-        err.print(f"dropped:\n{listed(gathered.dropped)}", markup=False)
-    for note in manifest.notes:
-        err.print(note, markup=False)
+    tell_gathered(gathered)
     if missed := int(manifest.missed.sum()):
         err.print(f"no face was found in {missed} of {len(manifest)} pictures; they count as errors in evaluation")
     counts = ", ".join(f"{name} {len(manifest.rows_in(name)):,}" for name in ("train", "val", "test"))
@@ -146,6 +146,8 @@ def forget(
     from mien.data.build import mark_copies
     from mien.data.contact_sheet import CONTACT_SHEET_NAME, draw_contact_sheet
     from mien.data.faceset import UNFINISHED, FaceSet, at_work
+    from mien.data.forget import files_of
+    from mien.data.forget import forget as forget_files
     from mien.data.set_datasheet import write_set_datasheet
 
     if (person is None) == (file is None):
@@ -153,31 +155,34 @@ def forget(
     faceset = FaceSet(folder)
     with at_work(folder):
         if file is not None:
-            file = _name_in(faceset, file)
-        elif person not in {row.person for row in faceset.files()}:
+            names = [_name_in(faceset, file)]
+        elif not (names := files_of(faceset, str(person))):
             raise InputError(f"{folder}: nothing of {person!r} in the set; people are called as in its list")
         if UNFINISHED in faceset.settings:  # a killed build has not looked for copies, which go as well
             mark_copies(faceset, ended=False)
         for page in (CONTACT_SHEET_NAME, PAGE_NAME, JSON_NAME):  # they show faces
             (faceset.folder / page).unlink(missing_ok=True)
-        count = faceset.forget(name=file, person=person)
+        count = forget_files(faceset, names)
         draw_contact_sheet(faceset)
         write_set_datasheet(faceset)
     out.print(f"{count:,} faces taken out of {printable(folder)}", markup=False, soft_wrap=True)
 
 
 def _name_in(faceset: FaceSet, file: str) -> str:
-    """Return what a set calls a file: by that name, the file's path or the end of its name; InputError for none."""
-    rows = list(faceset.files())
-    if any(row.name == file for row in rows):
-        return file
+    """Return what a set calls a file, given that name, the file's path or, where these are of none, a name's end.
+
+    Raises InputError where it is none, or one file by its name and another by its path.
+    """
+    rows = faceset.files()
     path = os.path.realpath(file)
-    by_path = [row.name for row in rows if os.path.realpath(row.path) == path]
-    found = by_path or [row.name for row in rows if row.name.endswith(f"/{file}")]
+    # A whole path, or one that begins with ./, is nobody's name: by such a one each file can be told from all others.
+    found = [row for row in rows if row.name == file or os.path.realpath(row.path) == path]
+    found = found or [row for row in rows if row.name.endswith(f"/{file}")]
     if len(found) == 1:
-        return found[0]
+        return found[0].name
     if found:
-        raise InputError(f"{printable(faceset.folder)}: {file!r} may be any of {', '.join(found[:5])}; name one")
+        paths = ", ".join(printable(row.path) for row in found[:5])
+        raise InputError(f"{printable(faceset.folder)}: {file!r} may be any of {paths}; name one by its whole path")
     near = difflib.get_close_matches(file, [row.name for row in rows], 3, 0.3)
     such = f"; expected such as {', '.join(near)}" if near else ""
     raise InputError(f"{printable(faceset.folder)}: nothing of {file!r} in the set{such}")

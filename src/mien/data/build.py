@@ -26,7 +26,7 @@ from mien.data.likeness import duplicates, same_picture
 from mien.data.quality import THRESHOLDS, grade, reasons
 from mien.errors import ImageError, InputError, OutputError, VideoError
 from mien.faces.crop import cut
-from mien.faces.detect import Detector, make_detector
+from mien.faces.detect import Detector, make_detector, smallest_face_px
 from mien.files import printable
 from mien.media import encode_jpeg, read_image
 from mien.spec import CropSpec
@@ -76,6 +76,16 @@ class Built:
     faces: int
     kept: int
     dropped: dict[str, int]  # why -> faces; a face with several reasons counts under each
+    unlooked_px: tuple[float, ...]  # of each file read now that is too large for the smallest face: from what size on
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """What came of one file."""
+
+    row: FileRow
+    found: list[FoundFace]
+    smallest_px: float  # from which size on faces were looked for in its largest picture
 
 
 def build(
@@ -125,12 +135,15 @@ def _build(
             wanted.append((named, stamp))
     faceset.describe(same)
     done = len(files) - len(wanted)
-    for number, (row, found) in enumerate(_read_all(wanted, settings, jobs), start=1):
-        faceset.add(row, found)
+    unlooked_px: list[float] = []
+    for number, read in enumerate(_read_all(wanted, settings, jobs), start=1):
+        faceset.add(read.row, read.found)
+        if read.smallest_px > settings.min_face_px + 0.5:  # told in whole pixels
+            unlooked_px.append(read.smallest_px)
         if on_progress:
             on_progress(done + number, len(files))
     mark_copies(faceset)
-    return _counted(faceset, new=len(wanted))
+    return _counted(faceset, new=len(wanted), unlooked_px=unlooked_px)
 
 
 def view_crop(crop: CropSpec) -> CropSpec:
@@ -140,9 +153,7 @@ def view_crop(crop: CropSpec) -> CropSpec:
     )
 
 
-def _read_all(
-    wanted: list[tuple[SourceFile, str]], settings: BuildSettings, jobs: int
-) -> Iterator[tuple[FileRow, list[FoundFace]]]:
+def _read_all(wanted: list[tuple[SourceFile, str]], settings: BuildSettings, jobs: int) -> Iterator[_Read]:
     """Yield what each file holds, in order, read by several processes at once."""
     processes = min(jobs or os.cpu_count() or 1, len(wanted))
     if processes <= 1:
@@ -193,16 +204,18 @@ def _start_worker(settings: BuildSettings) -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _read(item: tuple[SourceFile, str]) -> tuple[FileRow, list[FoundFace]]:
+def _read(item: tuple[SourceFile, str]) -> _Read:
     """Return a file's row and its faces; where it cannot be read to its end, what came before, and why."""
     file, stamp = item
     found: list[FoundFace] = []
     pictures = 0
+    smallest_px = 0.0
     error = None
     try:
         for picture, faces in _taken(file):
             pictures += 1
             found += faces
+            smallest_px = max(smallest_px, smallest_face_px(_detector, *picture.shape[:2]))
             del picture
     except (ImageError, VideoError) as problem:
         error = printable(str(problem)).removeprefix(f"{printable(file.path)}: ")
@@ -212,7 +225,7 @@ def _read(item: tuple[SourceFile, str]) -> tuple[FileRow, list[FoundFace]]:
         file.name, file.path.absolute(), stamp, file.person, file.consent, file.source, file.licence, error, pictures,
         len(found),
     )  # fmt: skip
-    return row, found
+    return _Read(row, found, smallest_px)
 
 
 def _may_pass(cause: BaseException | None) -> bool:
@@ -285,7 +298,7 @@ def mark_copies(faceset: FaceSet, *, ended: bool = True) -> None:
     faceset.mark_copies(marked, ended=ended)
 
 
-def _counted(faceset: FaceSet, *, new: int) -> Built:
+def _counted(faceset: FaceSet, *, new: int, unlooked_px: Sequence[float]) -> Built:
     """Return what the set holds."""
     files = faceset.files()
     dropped = faceset.faces(kept=False)
@@ -293,7 +306,7 @@ def _counted(faceset: FaceSet, *, new: int) -> Built:
     kept = len(faceset.faces())
     return Built(
         len(files), new, tuple((row.name, row.error) for row in files if row.error), sum(row.pictures for row in files),
-        kept + len(dropped), kept, dict(why.most_common()),
+        kept + len(dropped), kept, dict(why.most_common()), tuple(unlooked_px),
     )  # fmt: skip
 
 

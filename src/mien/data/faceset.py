@@ -171,9 +171,17 @@ class FaceSet:
     def add(self, file: FileRow, found: Sequence[FoundFace]) -> None:
         """Add a file and its faces, all or none; what an earlier reading of the same file gave is replaced.
 
-        Faces that come again with the same pixels keep their key, and so their labels.
+        Faces that come again with the same pixels keep their key, and so their labels.  Where a reading that failed
+        lacks faces that an earlier one found, these stay with all else of the file, and only the error is added: the
+        next build tries again.
         Raises OutputError where the disk is full or read-only.
         """
+        if file.error is not None and self._keys_of(file.name) - {face.key for face in found}:
+            self.describe([file])
+            with self._writing() as database:
+                error = f"{file.error}; its faces from before stay"
+                database.execute("update files set error = ?, stamp = '' where name = ?", (error, file.name))
+            return
         for face in found:  # the pictures first: a row never points to one that is not there
             if face.view:
                 self._write_view(face)
@@ -203,7 +211,12 @@ class FaceSet:
         for gone in before.keys() - {face.key for face in found if face.view}:
             self.view(gone).unlink(missing_ok=True)
 
-    def describe(self, files: Sequence[SourceFile]) -> None:
+    def _keys_of(self, name: str) -> set[str]:
+        """Return the keys of a file's faces, dropped ones included."""
+        with self._reading() as database:
+            return {key for (key,) in database.execute("select key from faces where name = ?", (name,))}
+
+    def describe(self, files: Sequence[SourceFile | FileRow]) -> None:
         """Set what is said of files, where something is said now; what was said before and is not now stays."""
         said = [(file.person, file.consent, file.source, file.licence, file.name) for file in files]
         if said := [row for row in said if any(row[:-1])]:
@@ -275,30 +288,19 @@ class FaceSet:
             if ended:
                 database.execute("delete from meta where key = ?", (UNFINISHED,))
 
-    def forget(self, *, name: str | None = None, person: str | None = None) -> int:
-        """Take out a file, or all files of a person, with their faces and pictures; return how many faces that were.
-
-        So are all copies of these faces in other files, and pictures that a stopped build left without a face.  Their
-        answers stay in `labels.sqlite`, where they say nothing without the faces.  A source that is built again and
-        still has them brings them back.
-        """
-        where, value = ("name", name) if name is not None else ("person", person)
-        of_files = f"name in (select name from files where {where} = ?1)"  # noqa: S608 - one of two words
-        # Copies are copies of the first of their kind, so that those of one another are found over it.
-        firsts = f"(select coalesce(copy_of, key) from faces where {of_files})"  # noqa: S608
-        asked = f"select key from faces where coalesce(copy_of, key) in {firsts}"  # noqa: S608
+    def take_out(self, names: Iterable[str], keys: Iterable[str]) -> None:
+        """Take out these files and these faces, with all pictures that are then of no face; nothing of them stays."""
+        names, keys = list(names), set(keys)
         with self._reading() as database:
-            gone = {key for (key,) in database.execute(asked, (value,))}
-            left = {self.view(key).name for (key,) in database.execute("select key from faces") if key not in gone}
+            left = {self.view(key).name for (key,) in database.execute("select key from faces") if key not in keys}
         # The pictures first: stopped here, the same command takes out the rest, as the rows still name whose they are.
         for picture in (self.folder / VIEWS_NAME).iterdir():
             if picture.name not in left and VIEW.fullmatch(picture.name):
                 picture.unlink(missing_ok=True)
         with self._writing() as database:
             database.execute("pragma secure_delete = on")  # what is taken out is overwritten, not only marked as free
-            database.executemany("delete from faces where key = ?", [(key,) for key in gone])
-            database.execute(f"delete from files where {where} = ?1", (value,))  # noqa: S608
-        return len(gone)
+            database.executemany("delete from faces where key = ?", [(key,) for key in keys])
+            database.executemany("delete from files where name = ?", [(name,) for name in names])
 
     def _write_view(self, face: FoundFace) -> None:
         """Write a face's picture, whole or not at all."""

@@ -1,0 +1,42 @@
+"""A person or a file taken out of a set of faces, with all that shows the same pictures: consent can be withdrawn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mien.data.faceset import FaceRow, FaceSet
+from mien.data.likeness import copies_of
+from mien.data.people import person_key
+
+__all__ = ["files_of", "forget"]
+
+
+def files_of(faceset: FaceSet, person: str) -> list[str]:
+    """Return the names of a person's files, however the name is spelled; [] where the set has none."""
+    wanted = person_key(person)
+    return [file.name for file in faceset.files() if file.person and person_key(file.person) == wanted]
+
+
+def forget(faceset: FaceSet, names: list[str]) -> int:
+    """Take out files with their faces and pictures; return how many faces that were.
+
+    So are all copies of these faces in other files, those that were dropped for their quality among them, and pictures
+    that a stopped build left without a face.  Their answers stay in `labels.sqlite`, where they say nothing without the
+    faces.  A source that is built again and still has them brings them back.
+    """
+    dropped = faceset.faces(kept=False)
+    everybody = [*faceset.faces(), *dropped]
+    asked = set(names)
+    gone = _with_copies({face.key for face in everybody if face.name in asked}, everybody)
+    # Whether a dropped face is a copy was never asked: a build looks for copies among those that are fit.
+    unfit = [face.key for face in dropped if not face.copy_of and face.key not in gone]
+    alike = copies_of(faceset.crops(unfit), faceset.crops(sorted(gone)))
+    gone |= {unfit[index] for index in np.flatnonzero(alike)}
+    faceset.take_out(names, gone)
+    return len(gone)
+
+
+def _with_copies(keys: set[str], faces: list[FaceRow]) -> set[str]:
+    """Return the keys with those of all copies, which are copies of the first of their kind."""
+    firsts = {face.copy_of or face.key for face in faces if face.key in keys}
+    return keys | {face.key for face in faces if (face.copy_of or face.key) in firsts}
