@@ -27,8 +27,8 @@ def forget(faceset: FaceSet, names: list[str]) -> int:
     everybody = [*faceset.faces(), *faceset.faces(kept=False)]
     asked = set(names)
     gone = _with_copies({face.key for face in everybody if face.name in asked}, everybody)
-    # A build looks for copies among the faces that are fit.  Of 197 news photographs, each shrunk to a third or blurred,
-    # none was taken for one of the others: 38,612 pairs.
+    # A build looks for copies among the faces that are fit.  Others may be taken with care: of 197 news photographs,
+    # shrunk to a third or blurred, none counts as a copy of another one as it was (38,612 pairs).
     others = [face.key for face in everybody if face.key not in gone]
     alike = copies_of(faceset.crops(others), faceset.crops(sorted(gone)))
     gone = _with_copies(gone | {others[index] for index in np.flatnonzero(alike)}, everybody)
