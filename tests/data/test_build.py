@@ -301,6 +301,20 @@ def test_a_reading_that_fails_takes_no_faces_away(photos: Path, tmp_path: Path) 
     assert [face.key for face in FaceSet(tmp_path / "set").faces()] == before
 
 
+def test_what_a_failed_reading_finds_stands_beside_what_was_there(photos: Path, tmp_path: Path) -> None:
+    built(photos, tmp_path / "set")
+    faceset = FaceSet(tmp_path / "set")
+    (known,) = faceset.faces()
+    file = next(row for row in faceset.files() if row.name == known.name)
+    crop = bytes(faceset.crop.size_px**2)
+    new = FoundFace("new", None, known.box_xyxy, known.score, known.quality, "", crop, b"a picture")
+    faceset.add(replace(file, error="ends in the middle"), [new])
+    assert {face.key for face in faceset.faces()} == {known.key, "new"}
+    assert faceset.view(known.key).is_file()
+    faceset.add(file, [new])
+    assert {face.key for face in faceset.faces()} == {"new"}, "a whole reading replaces it"
+
+
 def refused(path: Path) -> None:
     raise ImageError(f"{path}: cannot be read") from PermissionError(errno.EACCES, "Permission denied")
 

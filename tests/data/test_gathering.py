@@ -142,6 +142,9 @@ def test_a_folder_whose_pictures_are_not_decoded_spoils_no_other(photos: Path, t
     files, problems = gather_files([tmp_path / "phone", photos])
     assert len(files) == 3
     assert len(problems) == 1
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty: neither photographs nor videos in it"):
+        gather_files([tmp_path / "phone", tmp_path / "empty"])
 
 
 def test_a_set_that_lies_in_a_folder_is_no_source_of_it(photos: Path) -> None:

@@ -477,7 +477,10 @@ def test_columns_that_may_be_missing_are_known_in_other_spellings(tmp_path: Path
     root = labelled(tmp_path, lines, {"a.png": GRADIENT})
     (sample,) = samples_of(read_labelled_faces(root, GREY, finder))
     assert (sample.person, sample.split, sample.licence) == ("Ann", "val", "CC0")
-    root = labelled(tmp_path / "twice", ["file,emotion,Person,person", "a.png,happy,Ann,Ben"], {"a.png": GRADIENT})
+    root = labelled(tmp_path / "own", ["file,emotion,Person,person", "a.png,happy,Ann,Ben"], {"a.png": GRADIENT})
+    (sample,) = samples_of(read_labelled_faces(root, GREY, finder))
+    assert sample.person == "Ben", "the column's own name comes first"
+    root = labelled(tmp_path / "twice", ["file,emotion,Person,PERSON", "a.png,happy,Ann,Ben"], {"a.png": GRADIENT})
     with pytest.raises(DataError, match=r"labels\.csv: has more than one column person; expected one"):
         list(read_labelled_faces(root, GREY, finder))
 

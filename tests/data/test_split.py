@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mien.data.people import person_keys
 from mien.data.split import assign_splits, crossing, join_groups
 from mien.errors import DataError
 
@@ -90,9 +91,13 @@ def test_who_is_in_two_splits_is_found() -> None:
 
 def test_one_person_is_one_however_lists_spell_the_name() -> None:
     spelled = ["Renée  Roy", "Rene\u0301e Roy", "RENÉE ROY", "René Roy"]
-    group = join_groups([f"file {number}" for number in range(4)], spelled)
-    assert group[0] == group[1] == group[2] != group[3]
-    assert crossing(spelled, np.array([0, 1, 2, 0])) == ["Renée  Roy"], "one person, as spelled first"
+    keys = person_keys([*spelled, None])
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+    assert keys[4] is None
+
+
+def test_files_whose_names_differ_in_case_are_two() -> None:
+    assert len(set(join_groups(["p/IMG_1.JPG", "p/img_1.jpg"], [None, None]).tolist())) == 2
 
 
 @pytest.mark.parametrize("groups", [14, 21, 35, 70, 100])

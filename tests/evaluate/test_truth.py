@@ -76,6 +76,9 @@ def test_expressions_that_one_tagger_alone_saw_are_no_part_of_the_whole() -> Non
 def test_votes_in_halves_are_two_of_each_tagger() -> None:
     votes = votes_of({"happy": 6, "sad": 4, "fear": 2}, {"happy": 6, "sad": 4, "fear": 3}, {"happy": 2})
     rows = np.arange(3)
+    assert HALVES_NOTE.startswith(
+        "votes are counted in halves, as some answers are mixed: a plain answer is 2, a mixed"
+    )
     halves = replace(manifest_of(votes), notes=(HALVES_NOTE,))
     assert truth(halves, rows, "majority")[0].tolist() == [0], "6 of 10, as one alone saw fear; 6 of 13; one alone"
     assert truth(manifest_of(votes), rows, "majority")[0].tolist() == [2]

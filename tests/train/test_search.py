@@ -16,6 +16,7 @@ import pytest
 from filelock import FileLock
 
 from mien.errors import InputError, RecipeError
+from mien.train import fit as fit_module
 from mien.train import search as search_module
 from mien.train.config import ModelConfig, Recipe, TeacherConfig, dumps, read_recipe
 from mien.train.fit import FitResult, fit
@@ -196,13 +197,22 @@ def test_a_trial_that_needs_more_than_there_is_counts_as_failed(
 def test_what_lacked_memory_is_tried_again_by_the_next_call(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
-    def out_of_memory(*_: Any, **__: Any) -> FitResult:
-        raise RuntimeError("CUDA out of memory")
+    for told, name in (("can't allocate memory", "out"), ("shapes cannot be multiplied", "for good")):
 
-    with monkeypatch.context() as patch:
-        patch.setattr(search_module, "fit", out_of_memory)
-        with pytest.raises(InputError, match="no trial came to its end; trials.csv there tells why; the same command"):
-            search(recipe, SPACE, tmp_path / "out", strategy=strategy, trials=2)
+        def failing(*_: Any, told: str = told, **__: Any) -> FitResult:
+            raise RuntimeError(told)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(fit_module, "_fit", failing)
+            for _ in range(2):
+                with pytest.raises(
+                    InputError, match=r"no trial came to its end; trials\.csv there tells why; the same"
+                ):
+                    search(recipe, SPACE, tmp_path / name, strategy=strategy, trials=2, again=False)
+        assert [row["state"] for row in rows(tmp_path / name)] == ["fail", "fail"]
+    with pytest.raises(InputError, match="no trial came to its end"):
+        search(recipe, SPACE, tmp_path / "for good", strategy=strategy, trials=2)
+    assert len(rows(tmp_path / "for good")) == 2
     for _ in range(2):  # the second call has nothing left to do
         found = search(recipe, SPACE, tmp_path / "out", strategy=strategy, trials=2)
         assert found.states == {"complete": 2, "pruned": 0, "fail": 2, "running": 0}

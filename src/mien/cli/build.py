@@ -99,7 +99,7 @@ def build(
         err.print(f"{_files(len(others), 'other ')} left out")
     if built.unlooked_px:
         err.print(
-            f"in {_files(len(built.unlooked_px))} of too many pixels for that, faces of less than about "
+            f"in {_files(len(built.unlooked_px))} read now, of too many pixels for that, faces of less than about "
             f"{max(built.unlooked_px):.0f} pixels were not looked for, though --min-face is {min_face:g}"
         )
     told = [*problems, *(f"{name}: {why}" for name, why in built.unreadable)]

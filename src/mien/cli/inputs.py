@@ -69,8 +69,8 @@ def gather(paths: Iterable[Path], *, leave_out: Iterable[Path] = ()) -> Inputs:
         refused = {
             name: why
             for name, why in refused.items()
-            if why not in (LINK, DANGLING)
-            and not skipped & {Path(name), *Path(name).parents}  # links are counted below
+            if why not in (LINK, DANGLING)  # which are counted below
+            and not skipped & {Path(name), *Path(name).parents}
         }
         closed |= {printable(name): f"{printable(name)}: {why}" for name, why in refused.items()}
         if not files and refused:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.data.manifest import SPLITS, Dataset, Manifest
-from mien.data.people import person_key
+from mien.data.people import person_key, person_keys
 from mien.data.split import crossing
 from mien.labels import FER2013, FERPLUS
 from mien.types import BoolArray, ImageArray, IntArray
@@ -82,7 +82,8 @@ def audit(dataset: Dataset) -> Audit:
         for index, name in enumerate(SPLITS)
     }
     people = {name: _people(manifest, index, present) for index, name in enumerate(SPLITS)}
-    people_crossing = crossing(manifest.person, manifest.split)
+    spelled = {person_key(name): name for name in reversed(manifest.person) if name is not None}  # as it came first
+    people_crossing = sorted(spelled[key] for key in crossing(person_keys(manifest.person), manifest.split))
     copies_crossing = _copies_crossing(manifest)
     originals = _balance(manifest, present, ~is_copy)
     return Audit(

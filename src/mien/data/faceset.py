@@ -14,7 +14,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -172,22 +172,22 @@ class FaceSet:
         """Add a file and its faces, all or none; what an earlier reading of the same file gave is replaced.
 
         Faces that come again with the same pixels keep their key, and so their labels.  Where a reading that failed
-        lacks faces that an earlier one found, these stay with all else of the file, and only the error is added: the
-        next build tries again.
+        lacks faces that an earlier one found, these stay beside those that it found.
         Raises OutputError where the disk is full or read-only.
         """
-        if file.error is not None and self._keys_of(file.name) - {face.key for face in found}:
-            self.describe([file])
-            with self._writing() as database:
-                error = f"{file.error}; its faces from before stay"
-                database.execute("update files set error = ?, stamp = '' where name = ?", (error, file.name))
-            return
+        if keeps := file.error is not None and bool(self._keys_of(file.name) - {face.key for face in found}):
+            known = next(row for row in self.files() if row.name == file.name)
+            file = replace(
+                file, error=f"{file.error}; its faces from before stay", pictures=max(file.pictures, known.pictures),
+                faces=max(file.faces, known.faces),
+            )  # fmt: skip
         for face in found:  # the pictures first: a row never points to one that is not there
             if face.view:
                 self._write_view(face)
         with self._writing() as database:
             before = dict(database.execute("select key, number from faces where name = ?", (file.name,)).fetchall())
-            database.execute("delete from faces where name = ?", (file.name,))
+            if not keeps:
+                database.execute("delete from faces where name = ?", (file.name,))
             database.execute("insert or replace into meta values (?, '')", (UNFINISHED,))
             database.execute(
                 "insert into files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (name) do update set"
@@ -208,7 +208,7 @@ class FaceSet:
                     for face in sorted(found, key=lambda face: face.key not in before)
                 ],
             )  # fmt: skip
-        for gone in before.keys() - {face.key for face in found if face.view}:
+        for gone in () if keeps else before.keys() - {face.key for face in found if face.view}:
             self.view(gone).unlink(missing_ok=True)
 
     def _keys_of(self, name: str) -> set[str]:

@@ -57,8 +57,8 @@ def gather_files(
     for source in sources:
         if not os.path.lexists(source):
             raise DataError(f"{source}: no such file or folder; expected photographs, videos, folders or a CSV of them")
-        found = 0
-        for item in _of(source, others):
+        found, own = 0, dict[str, Path]()
+        for item in _of(source, own):
             found += 1
             if isinstance(item, str):
                 problems.append(item)
@@ -75,8 +75,9 @@ def gather_files(
                 told = {column: getattr(item, column) or getattr(known, column) for column in KNOWN}
                 item = replace(known, **told)
             files[key] = item
-        if not found and not any(_undecoded(others.values())):
+        if not found and not any(_undecoded(own.values())):
             raise DataError(f"{source}: neither photographs nor videos in it; expected files such as .jpg, .png, .mp4")
+        others |= own
     named = files.keys() | {os.path.realpath(source) for source in sources}  # a list lies beside its pictures
     left_out = [path for key, path in others.items() if key not in named]
     problems += _undecoded(left_out)

@@ -15,6 +15,7 @@ from mien.data.balance import copies_wanted, turned_and_relit
 from mien.data.faceset import UNFINISHED, FaceRow, FaceSet
 from mien.data.gathering import KNOWN
 from mien.data.manifest import SPLITS, Dataset, Manifest
+from mien.data.people import person_keys
 from mien.data.ratings import gather
 from mien.data.rules import HALVES_NOTE, RULES, label_ratings
 from mien.data.split import assign_splits, crossing, join_groups
@@ -61,7 +62,7 @@ def dataset_of_set(
     files = [face.name for face in used]
     people = [face.person for face in used]
     split = assign_splits(group[rows], label, shares=how.shares, seed=seed)
-    if shared := crossing(files, split) + crossing(people, split):
+    if shared := crossing(files, split) + crossing(person_keys(people), split):
         raise AssertionError(f"in two splits: {shared[:3]}")  # what assign_splits promises
     notes = [
         f"labels by {how.rule} of at least {how.least} answers of {len(ratings.annotators)} annotators",
@@ -118,7 +119,7 @@ def _known_faces(faceset: FaceSet) -> tuple[list[FaceRow], IntArray]:
     copies = [face for face in faceset.faces(kept=False) if face.copy_of]
     everybody = [*faces, *copies]
     names = [face.name for face in everybody]
-    people = [face.person for face in everybody]
+    people = person_keys([face.person for face in everybody])
     group = join_groups(names, people, [face.copy_of or face.key for face in everybody])[: len(faces)]
     place = {face.key: index for index, face in enumerate(faces)}
     for copy in copies:

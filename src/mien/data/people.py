@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
-__all__ = ["person_key"]
+__all__ = ["person_key", "person_keys"]
 
 
 def person_key(name: str) -> str:
@@ -14,3 +15,8 @@ def person_key(name: str) -> str:
     """
     # An accent may be part of its letter or a character behind it: what macOS writes and what others do.
     return " ".join(unicodedata.normalize("NFC", name).split()).casefold()
+
+
+def person_keys(names: Sequence[str | None]) -> list[str | None]:
+    """Return the key of each name; None: not known."""
+    return [None if name is None else person_key(name) for name in names]

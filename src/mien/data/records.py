@@ -32,7 +32,7 @@ def read_records(
         came = reprlib.repr(header if isinstance(header, str) else ", ".join(header))
         hint = _hint(header, wanted)
         raise DataError(f"{path}: expected the columns {', '.join(wanted)} in its first line; got {came}{hint}")
-    header = [_known(name, optional) for name in header]
+    header = [_known(name, optional, header) for name in header]
     if twice := [name for name in (*wanted, *optional) if header.count(name) > 1]:
         raise DataError(f"{path}: has more than one column {twice[0]}; expected one")
     for number, line in enumerate(lines, start=2):
@@ -60,11 +60,11 @@ def small_number(text: str, *, below: int) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 3 and int(text) < below else None
 
 
-def _known(name: str, optional: Sequence[str]) -> str:
-    """Return which optional column a name of the header means; the name itself where it is none."""
+def _known(name: str, optional: Sequence[str], header: Sequence[str]) -> str:
+    """Return which optional column a name of the header means; the name itself where it is none, or another has its."""
     meant = name.lower()
     meant = OTHER_SPELLINGS.get(meant, meant)
-    return meant if meant in optional else name
+    return meant if meant in optional and meant not in header else name
 
 
 def _hint(header: list[str] | str, wanted: Sequence[str]) -> str:

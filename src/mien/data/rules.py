@@ -28,6 +28,7 @@ __all__ = ["HALVES_NOTE", "REASONS", "RULES", "Ruled", "apply_rule", "label_rati
 RULES = ("majority", "unanimity", "votes")
 #: Why a face has no label; the last three are the answer of majority, unanimity and votes to people who differ.
 REASONS = ("nobody answered", "too few answers", "none of these", "no majority", "not unanimous", "a tie of votes")
+# Datasets hold this text, and `evaluate.truth` knows by it how their votes are counted: it is a format.
 HALVES_NOTE = "votes are counted in halves, as some answers are mixed: a plain answer is 2, a mixed one 1 and 1"
 
 _SAYS = {NONE: "unknown"}  # of CATEGORIES, what labels.VOTES calls otherwise

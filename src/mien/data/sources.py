@@ -243,12 +243,16 @@ def read_labelled_faces(
 
 def names_every_split(root: Path) -> bool:
     """Return whether labels.csv names a split in every line that is a row; not where it cannot be read at all."""
+    some = False
     try:
-        rows = [row for _, row in read_records(root / "labels.csv", ("file", "emotion"), OF_LABELLED_FACES)]
+        for _, record in read_records(root / "labels.csv", ("file", "emotion"), OF_LABELLED_FACES):
+            if isinstance(record, dict) and record:
+                if not record.get("split"):
+                    return False
+                some = True
     except DataError:
         return False
-    records = [row for row in rows if isinstance(row, dict) and row]
-    return bool(records) and all(record.get("split") for record in records)
+    return some
 
 
 def _inside(name: str) -> str:

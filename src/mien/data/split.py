@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from mien.data.manifest import SPLITS
-from mien.data.people import person_key
 from mien.errors import DataError
 from mien.types import IntArray
 
@@ -17,7 +16,7 @@ __all__ = ["assign_splits", "crossing", "join_groups"]
 def join_groups(*names: Sequence[str | None]) -> IntArray:
     """Return (N,) the group of each row: rows that have any name in common, directly or over others, are one group.
 
-    names: columns of N, such as persons and files, compared by `person_key`; None: not known, joins nothing.
+    names: columns of N, such as persons' keys and files; None: not known, joins nothing.
     """
     rows = len(names[0])
     parent = list(range(rows))
@@ -32,7 +31,7 @@ def join_groups(*names: Sequence[str | None]) -> IntArray:
         first: dict[str, int] = {}
         for row, name in enumerate(column):
             if name is not None:
-                parent[root(row)] = root(first.setdefault(person_key(name), row))
+                parent[root(row)] = root(first.setdefault(name, row))
     roots = [root(row) for row in range(rows)]
     return np.unique(np.array(roots, np.int64), return_inverse=True)[1].astype(np.int64)
 
@@ -78,15 +77,10 @@ def assign_splits(group: IntArray, label: IntArray, *, shares: Sequence[float], 
 
 
 def crossing(names: Sequence[str | None], split: IntArray) -> list[str]:
-    """Return the names (persons, clips) that stand in more than one split, sorted; [] proves that none does.
-
-    Names are compared by `person_key`; of several spellings the first is returned.
-    """
-    where: dict[str, tuple[str, int]] = {}
+    """Return the names (persons' keys, clips) that stand in more than one split, sorted; [] proves that none does."""
+    where: dict[str, int] = {}
     found = set()
     for name, index in zip(names, split.tolist(), strict=True):
-        if name is not None:
-            first, home = where.setdefault(person_key(name), (name, index))
-            if home != index:
-                found.add(first)
+        if name is not None and where.setdefault(name, index) != index:
+            found.add(name)
     return sorted(found)

@@ -156,7 +156,10 @@ def write_page(
 
 
 def remove_page(path: Path) -> None:
-    """Remove a page that `write_page` wrote; any other file stays.  OutputError where it cannot be removed."""
+    """Remove a page that `write_page` wrote; any other file stays, and so do pages from before it marked its own.
+
+    OutputError where it cannot be removed.
+    """
     with output_errors(path):
         if path.is_file() and MARK.encode() in path.read_bytes():
             path.unlink()

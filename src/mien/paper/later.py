@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mien.errors import MienError
 from mien.evaluate.mixture_rows import NAME, read_mixtures
-from mien.paper.context import Context, percent, share
+from mien.paper.context import STUDIES, Context, percent, share
 from mien.paper.page import Section, Table
 from mien.weights import catalogue
 
@@ -66,7 +66,8 @@ def _on_validation(context: Context, study: str, variant: str) -> str:
     """Return what a variant's first seed reaches on validation."""
     runs = context.studies.of(study).get(variant, [])
     if not runs:
-        return "not in these studies"
+        why = context.failed.get(STUDIES, context.studies.unusable.get(study, {}).get(variant))
+        return f"cannot be trained ({why})" if why else "not in these studies"
     accuracy = context.accuracy(study, variant)
     if accuracy == "-":
         why = context.failed.get(runs[0].recipe.name)

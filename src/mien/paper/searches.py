@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from mien.evaluate.score import Progress
-from mien.paper.context import Context, share
+from mien.paper.context import STUDIES, Context, share
 from mien.paper.ledger import Ledger, TrialRow
 from mien.paper.page import Block, Gap, Picture, Section, Table, Text
 from mien.paper.runs import folder_mark
@@ -39,15 +39,18 @@ def run_search(
     space = make_space(plan.space, plan.recipe, crop)
     place = folder / f"search {strategy} {folder_mark(search_identity(plan), manifest_sha256)}"
     budget = plan.trials * plan.recipe.optimiser.epochs
-    trials, rows, epochs = plan.trials, [], plan.recipe.optimiser.epochs
+    trials, epochs = plan.trials, plan.recipe.optimiser.epochs
+    rows: list[dict[str, str]] = []
 
     def on_batch(trial: int, epoch: int, done: int, steps: int) -> None:
         if on_progress:
             on_progress((trial * epochs + epoch - 1) * steps + done, max(plan.trials, trial + 1) * epochs * steps)
 
     while True:
-        told = SearchProgress(on_batch)
-        search(plan.recipe, space, place, strategy=strategy, trials=trials, device=device, progress=told)
+        search(
+            plan.recipe, space, place, strategy=strategy, trials=trials, device=device, again=not rows,
+            progress=SearchProgress(on_batch),
+        )  # fmt: skip
         with (place / "trials.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         spent = sum(int(row["epochs"] or 0) for row in rows)
@@ -72,7 +75,7 @@ def searches(context: Context) -> Section:
     plan = context.studies.search
     title = "Hyper-parameter search"
     if plan is None:
-        return Section(title, [Gap("no search is named in the studies.")])
+        return Section(title, [Gap(f"{context.failed.get(STUDIES, 'no search is named in the studies')}.")])
     found = {strategy: context.trials(plan, strategy) for strategy in STRATEGIES}
     budget, opened = plan.trials * plan.recipe.optimiser.epochs, ", ".join(flatten(plan.space, whole=ENDS))
     blocks: list[Block] = [

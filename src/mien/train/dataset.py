@@ -13,6 +13,7 @@ from torch import Tensor
 from mien.data import manifest as manifests
 from mien.data.audit import fingerprints
 from mien.data.manifest import SPLITS, Dataset, Manifest
+from mien.data.people import person_keys
 from mien.data.split import join_groups
 from mien.errors import DataError
 from mien.labels import FER2013, FERPLUS, VOTES
@@ -149,7 +150,8 @@ def in_folds(datasets: list[Dataset], config: DataConfig) -> list[Dataset]:
         found = iter(fingerprints(dataset, own))  # none of crops without a face, which are blank
         marks += [None if missed else next(found).hex() for missed in manifest.missed[own]]
         # Names are a dataset's own: what another one calls so is somebody or something else.
-        people += [None if (name := manifest.person[row]) is None else f"{number} {name}" for row in own]
+        keys = person_keys([manifest.person[row] for row in own])
+        people += [None if key is None else f"{number} {key}" for key in keys]
         made_from = [manifest.origin[row] if manifest.origin else None for row in own]
         origins += [f"{number} {origin or manifest.source[row]}" for origin, row in zip(made_from, own, strict=True)]
         is_copy += [origin is not None for origin in made_from]

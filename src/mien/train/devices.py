@@ -58,9 +58,13 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext() if precision == torch.float32 else torch.autocast(device.type, precision)
 
 
+class MemoryShortError(RecipeError):
+    """There is less memory than a recipe takes."""
+
+
 @contextmanager
 def memory_told(recipe_name: str) -> Iterator[None]:
-    """Have memory that is not enough be a RecipeError."""
+    """Have memory that is not enough be MemoryShortError."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -68,7 +72,7 @@ def memory_told(recipe_name: str) -> Iterator[None]:
         known = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)
         if not known:
             raise
-        raise RecipeError(
+        raise MemoryShortError(
             f"recipe {recipe_name!r}: memory is not enough; lower optimiser.batch_size or make the network smaller"
         ) from error
 

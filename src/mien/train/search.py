@@ -20,7 +20,7 @@ from mien.files import make_folder, shortened, write_text
 from mien.train.checkpoint import first_line
 from mien.train.config import LONGEST_NAME, Recipe, dumps, with_values
 from mien.train.curves import Row
-from mien.train.devices import find_device
+from mien.train.devices import MemoryShortError, find_device
 from mien.train.fit import fit
 from mien.train.ready import check
 from mien.train.search_figures import draw_search
@@ -61,6 +61,7 @@ def search(
     trials: int,
     storage: str = "",
     device: str = "auto",
+    again: bool = True,
     progress: Progress | None = None,
 ) -> Found:
     """Try values for the settings that a space opens until there are so many trials, and return the best.
@@ -69,7 +70,7 @@ def search(
     from its last epoch; several processes may work in one folder at once.
     storage: a database's URL or a journal file's path; empty: a journal file in the folder.
     A trial that cannot be trained (settings that do not go together, memory that is not enough) is counted as failed;
-    where memory was not enough, the next call tries its settings once more, in a trial of its own.
+    where memory was not enough, the next call tries its settings once more (again), in a trial of its own.
     Raises InputError where the folder or storage holds another search or cannot be reached, or no trial has come to an
     end; RecipeError and DataError where the recipe itself cannot be trained.
     """
@@ -94,7 +95,8 @@ def search(
             study = open_study(bench, kept, recipe, strategy, grid)
             claim(bench, study, identity_of(recipe, space, strategy, data_sha256))
             _refuse_strangers(study, folder)
-            _try_again(bench, study)
+            if again:
+                _try_again(bench, study)
         while (taken := _take(bench, study, trials)) is not None:
             trial, lock = taken
             try:
@@ -201,10 +203,10 @@ def _run(trial: Trial, recipe: Recipe, space: Space, folder: Path, device: str, 
         value = fit(candidate, folder, resume=True, device=device, on_batch=on_batch, on_epoch=on_epoch).val_accuracy
     except optuna.TrialPruned:
         state = TrialState.PRUNED
-    except (InputError, ModelError, RuntimeError, MemoryError) as error:  # RuntimeError: memory, as torch tells it
+    except (InputError, ModelError, RuntimeError) as error:  # RuntimeError: what torch cannot do
         state = TrialState.FAIL
         trial.set_user_attr("reason", first_line(error))
-        trial.set_user_attr("lacked_memory", isinstance(error, RuntimeError | MemoryError))
+        trial.set_user_attr("lacked_memory", isinstance(error, MemoryShortError))
     told = study.tell(trial, value, state=state)
     for weights in folder.glob("*.pt"):  # where the process is killed just here, they stay and do no harm
         weights.unlink()
