@@ -128,6 +128,8 @@ def test_a_variant_that_cannot_be_and_a_file_that_is_none_are_gaps(
         page = (tmp_path / "page" / "index.html").read_text()
         assert told in page
         assert "8,779,047" in page
+    assert "no search is named" not in page
+    assert "not in these studies" not in page
     train_missing(context, tmp_path / "runs", device="cpu")
     with pytest.raises(RecipeError, match="unknown table"):
         open_context(context.data, None, [], results=tmp_path / "results", studies=studies, sample=tmp_path / "sample")
