@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mien.cli.console import err, interrupted_by_sigterm, out, progress_bar, refuse_ignored
+from mien.cli.console import err, interrupted_by_sigterm, out, plural, progress_bar, refuse_ignored
 from mien.errors import InputError
 from mien.faces.detect import DETECTORS
 from mien.files import printable
@@ -96,10 +96,10 @@ def build(
         f"{built.new:,} files read now; {printable(sheet)} shows kept and dropped; {printable(page)}", markup=False
     )
     if others:
-        err.print(f"{_files(len(others), 'other ')} left out")
-    if built.unlooked_px:
+        err.print(f"{len(others):,} other {plural(len(others), 'file')} left out")
+    if number := len(built.unlooked_px):
         err.print(
-            f"in {_files(len(built.unlooked_px))} read now, of too many pixels for that, faces of less than about "
+            f"in {number:,} {plural(number, 'file')} read now, of too many pixels for that, faces of less than about "
             f"{max(built.unlooked_px):.0f} pixels were not looked for, though --min-face is {min_face:g}"
         )
     told = [*problems, *(f"{name}: {why}" for name, why in built.unreadable)]
@@ -111,8 +111,3 @@ def build(
         err.print("no face was kept; --threshold NAME=off keeps what one number drops")
     if told:
         raise typer.Exit(1)
-
-
-def _files(number: int, what: str = "") -> str:
-    """Return so many files of a kind in words."""
-    return f"{number:,} {what}{'file' if number == 1 else 'files'}"

@@ -18,7 +18,7 @@ from mien.errors import InputError
 if TYPE_CHECKING:
     from mien.data.prepare import Gathered
 
-__all__ = ["err", "interrupted_by_sigterm", "out", "progress_bar", "refuse_ignored", "tell_gathered"]
+__all__ = ["err", "given", "interrupted_by_sigterm", "out", "plural", "progress_bar", "refuse_ignored", "tell_gathered"]
 
 err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 # Where no terminal tells its width, tables are as wide as they need to be.
@@ -43,11 +43,21 @@ class _Rate(ProgressColumn):
         )
 
 
+def plural(number: int, what: str, several: str = "") -> str:
+    """Return the word for so many of a thing."""
+    return what if number == 1 else several or f"{what}s"
+
+
+def given(context: typer.Context, name: str) -> bool:
+    """Return whether an option was given."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def refuse_ignored(context: typer.Context, options: tuple[str, ...], why: str) -> None:
     """Raise InputError where one of some options was given: it would be ignored."""
     for name in options:
-        given = context.get_parameter_source(name)
-        if given is not None and given.name == "COMMANDLINE":
+        if given(context, name):
             raise InputError(f"--{name.replace('_', '-')} would be ignored: {why}; leave it out")
 
 

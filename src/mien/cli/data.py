@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mien.cli.agree import agree
 from mien.cli.build import build
-from mien.cli.console import err, out, progress_bar, refuse_ignored, tell_gathered
+from mien.cli.console import err, given, out, progress_bar, refuse_ignored, tell_gathered
 from mien.cli.label import label
 from mien.errors import InputError
 from mien.files import printable
@@ -93,7 +93,7 @@ def prepare(
             refuse_ignored(
                 context, OF_LABELLED_FACES, f"it is for faces/ beside labels.csv, which {source} does not hold"
             )
-        elif names_every_split(source):
+        elif given(context, "split") and names_every_split(source):
             refuse_ignored(context, ("split",), f"{source / 'labels.csv'} names the split of each picture")
         if not cuts_validation(source):
             refuse_ignored(context, ("seed",), f"validation is not cut from what {source} has for training")

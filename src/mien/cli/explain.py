@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.console import out
+from mien.cli.console import out, plural
 from mien.errors import InputError
 from mien.faces.detect import DETECTORS
 from mien.files import printable
@@ -60,7 +60,7 @@ def explain(
     if not faces:
         raise InputError(f"{picture}: no face found; --detector none takes the whole picture as one")
     if face >= len(faces):
-        found = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
+        found = f"{len(faces)} {plural(len(faces), 'face')}"
         raise InputError(f"{picture}: {found} found, and face {face} was asked for, counted from 0")
     (crop,) = preprocess(image_rgb, [faces[face]], asked.spec.crop)
     probabilities = asked.predict(crop[None])[0]

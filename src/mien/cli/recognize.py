@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from mien.cli.cameras import read_camera
-from mien.cli.console import err, interrupted_by_sigterm, refuse_ignored
+from mien.cli.console import err, interrupted_by_sigterm, plural, refuse_ignored
 from mien.cli.inputs import copies_of, gather, recording_of, reports_of
 from mien.cli.pictures import SMALL_FACE_PX, PicturesRead, read_pictures
 from mien.cli.rows import Format, choose, rows_to
@@ -259,7 +259,7 @@ def _warn_of_unblurred(pictures: PicturesRead, read: VideosRead, *, asks_small: 
 
 def _count(number: int, what: str, several: str = "") -> str:
     """Return so many of a thing in words."""
-    return f"{number} {what}" if number == 1 else f"{number} {several or what + 's'}"
+    return f"{number} {plural(number, what, several)}"
 
 
 def _nothing_read(bad: list[InputError]) -> InputError:

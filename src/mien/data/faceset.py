@@ -175,17 +175,16 @@ class FaceSet:
         lacks faces that an earlier one found, these stay beside those that it found.
         Raises OutputError where the disk is full or read-only.
         """
-        if keeps := file.error is not None and bool(self._keys_of(file.name) - {face.key for face in found}):
-            known = next(row for row in self.files() if row.name == file.name)
-            file = replace(
-                file, error=f"{file.error}; its faces from before stay", pictures=max(file.pictures, known.pictures),
-                faces=max(file.faces, known.faces),
-            )  # fmt: skip
+        with self._reading() as database:
+            before = dict(database.execute("select key, number from faces where name = ?", (file.name,)).fetchall())
+            counted = database.execute("select pictures, faces from files where name = ?", (file.name,)).fetchone()
+        if keeps := file.error is not None and bool(before.keys() - {face.key for face in found}):
+            pictures, faces = (max(one, two) for one, two in zip(counted, (file.pictures, file.faces), strict=True))
+            file = replace(file, error=f"{file.error}; its faces from before stay", pictures=pictures, faces=faces)
         for face in found:  # the pictures first: a row never points to one that is not there
             if face.view:
                 self._write_view(face)
         with self._writing() as database:
-            before = dict(database.execute("select key, number from faces where name = ?", (file.name,)).fetchall())
             if not keeps:
                 database.execute("delete from faces where name = ?", (file.name,))
             database.execute("insert or replace into meta values (?, '')", (UNFINISHED,))
@@ -211,12 +210,7 @@ class FaceSet:
         for gone in () if keeps else before.keys() - {face.key for face in found if face.view}:
             self.view(gone).unlink(missing_ok=True)
 
-    def _keys_of(self, name: str) -> set[str]:
-        """Return the keys of a file's faces, dropped ones included."""
-        with self._reading() as database:
-            return {key for (key,) in database.execute("select key from faces where name = ?", (name,))}
-
-    def describe(self, files: Sequence[SourceFile | FileRow]) -> None:
+    def describe(self, files: Sequence[SourceFile]) -> None:
         """Set what is said of files, where something is said now; what was said before and is not now stays."""
         said = [(file.person, file.consent, file.source, file.licence, file.name) for file in files]
         if said := [row for row in said if any(row[:-1])]:

@@ -46,7 +46,7 @@ __all__ = [
 FER2013_SIZE_PX = 48
 USAGE_TO_SPLIT = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 CROP_AT_MOST_PX = 64  # a labelled picture this small on both sides is a face that somebody has cut out already
-OF_LABELLED_FACES = ("person", "split", "licence")  # that labels.csv may tell beside file and emotion
+OPTIONAL_COLUMNS = ("person", "split", "licence")  # that labels.csv may tell beside file and emotion
 VALIDATION_SHARE = 10  # one in so many Training pictures becomes validation where a source has none
 
 
@@ -208,7 +208,7 @@ def read_labelled_faces(
     """
     path = root / "labels.csv"
     listed: dict[str, int] = {}  # the picture -> the line that gave its face
-    for line, record in read_records(path, ("file", "emotion"), OF_LABELLED_FACES):
+    for line, record in read_records(path, ("file", "emotion"), OPTIONAL_COLUMNS):
         where = f"{path.name}:{line}"
         if not record:
             continue
@@ -245,7 +245,7 @@ def names_every_split(root: Path) -> bool:
     """Return whether labels.csv names a split in every line that is a row; not where it cannot be read at all."""
     some = False
     try:
-        for _, record in read_records(root / "labels.csv", ("file", "emotion"), OF_LABELLED_FACES):
+        for _, record in read_records(root / "labels.csv", ("file", "emotion"), OPTIONAL_COLUMNS):
             if isinstance(record, dict) and record:
                 if not record.get("split"):
                     return False
