@@ -35,13 +35,13 @@ def train(
 ) -> None:
     """Train the networks of recipes, and export each as an ONNX file.
 
-    Example: mien train recipes/paper-cnn.toml --data data/fer2013
+    Example: mien train recipes/paper-as-written.toml --data data/fer2013
 
     A run's folder holds recipe.toml (every setting), log.csv and curves.png, last.pt (to go on from), best.pt (the
     epoch with the best validation accuracy) and model.onnx.  Killed at any moment, `--resume` goes on from the last
     whole epoch and ends with the same weights; of several recipes it leaves finished ones as they are.  Where one of
     several fails, the others are trained, and the exit code is 1.  A run with --set or --seed has these in its name:
-    `mien train recipes/mien.toml --set augment.mixup=0 --seed 1 --seed 2` makes two.
+    `mien train recipes/search.toml --set augment.mixup=0.2 --seed 1 --seed 2` makes two.
     """
     from mien.train.config import read_recipe, with_settings
     from mien.train.devices import describe, find_device, find_precision

@@ -306,7 +306,7 @@ def _points(difference: float) -> str:
 def _beyond(context: Context) -> Block:
     """Return what the shipped networks reach, which were trained by recipes of their own."""
     caption = (
-        "The networks that ship: paper-cnn has the graph of Table I, trained with a teacher, mixed crops and no "
+        "The networks that ship: paper-cnn has the graph of Table I, taught by five networks, with mixed crops and no "
         "dropout where Table I prints 0.4; mien-fer2013 is a larger network."
     )
     asked = {
