@@ -83,6 +83,14 @@ def test_everything_is_trained_once_and_every_number_of_the_page_is_in_the_table
     )  # fmt: skip
     assert "Settings that differ from those of the suggested network, by their names in a recipe: Lu et al." in page
     assert "model.name lu" in page
+    assert "one kind of machine" not in page
+    (first,) = {row["hardware"] for row in kept}
+    runs = (results / "runs.csv").read_text()
+    part = next(line for line in runs.splitlines() if line.startswith("parts"))
+    (results / "runs.csv").write_text(runs.replace(part, part.replace(f'"{first}"', "a GPU")))
+    write_paper(reopened(context, studies), tmp_path / "again")
+    again = (tmp_path / "again" / "index.html").read_text()
+    assert f"Not all were trained on one kind of machine ({first}; a GPU)" in again
     lost = results / "results.csv"
     kept_rows = [line for line in lost.read_text().splitlines() if not line.startswith("balance weighted loss")]
     lost.write_text("\n".join(kept_rows) + "\n")

@@ -15,7 +15,8 @@ from mien.train.fit import fit
 
 MakeDataset = Callable[..., Path]
 MakeModel = Callable[..., Path]
-RECIPES = sorted((Path(__file__).resolve().parent.parent.parent / "recipes").glob("*.toml"))
+ROOT = Path(__file__).resolve().parent.parent.parent
+RECIPES = sorted((ROOT / "recipes").rglob("*.toml"))
 
 
 def test_there_are_recipes() -> None:
@@ -34,7 +35,8 @@ def test_a_recipe_is_named_as_its_file_and_survives_being_written(path: Path, tm
 def test_a_recipe_tells_at_its_head_how_it_is_run(path: Path) -> None:
     head = re.match(r"(#.*\n)+", path.read_text(encoding="utf-8"))
     assert head
-    assert re.search(rf"mien (train|search) recipes/{path.name}", head.group())
+    named = re.escape(path.relative_to(ROOT).as_posix())
+    assert re.search(rf"^# mien (train|search) (\S+ )*{named} ", head.group(), flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
@@ -29,6 +30,7 @@ from mien.web.pictures import PictureReader
 FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 ERRORS: list[str] = []  # of the page's scripts, and what its content security policy forbade
 pytestmark = NEEDS_CHROMIUM
+SMILE = re.compile(r"happy 9\d%")  # what is said of the portrait, whichever network ships
 MakeVideo = Callable[..., Path]
 
 
@@ -140,9 +142,9 @@ def test_dropped_pictures_are_read_shown_and_saved(browser: Browser, address: st
     drop(page, ("a, face.jpg", portrait.read_bytes()), ("broken.jpg", b"nothing"))
     expect(page.locator("#pictures-title")).to_be_focused()
     good, broken = page.locator("#cards > article").all()
-    expect(good.locator(".words")).to_have_text(["happy 97%"])
+    expect(good.locator(".words")).to_have_text([SMILE])
     expect(good.locator(".bars dt")).to_have_text(["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"])
-    expect(good.get_by_role("img")).to_have_attribute("alt", "a, face.jpg: face 1 happy 97%")
+    expect(good.get_by_role("img")).to_have_attribute("alt", re.compile(rf"^a, face\.jpg: face 1 {SMILE.pattern}$"))
     until(lambda: painted(page, "#cards article canvas") > 300)
     expect(broken.locator(".notice")).to_contain_text("not a picture")
     expect(page.locator("#say")).to_have_text("2 pictures read: 1 face.")
@@ -178,7 +180,7 @@ def test_a_video_is_read_moved_through_by_keys_saved_and_deleted(
     expect(page.locator("#summary tbody th")).to_have_text(["person 1"])
     slider = page.get_by_role("slider")
     slider.press("End")
-    expect(slider).to_have_attribute("aria-valuetext", "0:00 of 0:01: person 1 happy 97%")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile(rf"^0:00 of 0:01: person 1 {SMILE.pattern}$"))
     slider.press("Home")
     expect(slider).to_have_attribute("aria-valuenow", "0.00")
     until(lambda: painted(page, "#clip-boxes") > 300 and painted(page, "#clip-time .lane canvas") > 10_000)
@@ -349,7 +351,7 @@ def test_a_busy_server_is_asked_again_and_a_lost_one_is_told(browser: Browser, a
     page.route("**/v1/recognize", refuse_once)
     page.locator("#files").set_input_files(portrait)
     expect(page.locator("#notice")).to_have_text("The server is busy. The page asks again in 1 s.")
-    expect(page.locator("#cards .words")).to_have_text(["happy 97%"])
+    expect(page.locator("#cards .words")).to_have_text([SMILE])
     expect(page.locator("#notice")).to_be_hidden()
     assert len(refusals) == 1
     page.context.set_offline(True)
@@ -374,7 +376,7 @@ def test_pictures_that_take_too_long_together_are_sent_one_by_one_and_cancelling
 
     page.route("**/v1/recognize", refuse)
     drop(page, ("a.jpg", portrait.read_bytes()), ("b.jpg", portrait.read_bytes()))
-    expect(page.locator("#cards .words")).to_have_text(["happy 97%", "happy 97%"])
+    expect(page.locator("#cards .words")).to_have_text([SMILE, SMILE])
     assert sent == [2, 2, 1, 1]
     page.unroute("**/v1/recognize")
     page.route("**/v1/recognize", lambda route: route.fulfill(status=503, body="down"))
@@ -417,7 +419,7 @@ def test_on_a_small_phone_nothing_is_cut_and_every_control_has_a_name(
     page.locator("#files").set_input_files(
         {"name": 99 * "long", "mimeType": "image/jpeg", "buffer": portrait.read_bytes()}
     )
-    expect(page.locator("#cards .words")).to_have_text(["happy 97%"])
+    expect(page.locator("#cards .words")).to_have_text([SMILE])
     page.locator("#camera-on").tap()
     expect(page.locator("#live-people h3")).to_have_text(["person 1"])
     assert page.evaluate("document.documentElement.scrollWidth") <= SMALL_PHONE["width"]

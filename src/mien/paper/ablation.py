@@ -32,7 +32,7 @@ def parts(context: Context) -> Section:
             f"says so. {_epochs(runs.values())} Accuracy "
             "is on validation without pictures that stand in train. Gains are against the first line, seed by seed; "
             "the validation set is the same for all, with a standard error of "
-            "its own, so that small gains may be chance."
+            f"its own, so that small gains may be chance.{_machines(context, runs.values())}"
         ),
         *_study(context, "parts", "Each part by itself"),
         _cropping(context),
@@ -69,6 +69,7 @@ def variation(context: Context) -> Section:
     blocks.append(
         Text(
             f"Rare expressions: {_imbalance(context)}. Mean recall counts each expression alike, accuracy each picture."
+            f"{_machines(context, balance.values())}"
         )
     )
     blocks += _study(context, "balance", "Rare expressions", recall=True)
@@ -117,6 +118,14 @@ def _epochs(variants: Iterable[list[Run]]) -> str:
     usual, _ = Counter(length for _, length in epochs).most_common(1)[0] if epochs else (0, 0)
     others = "".join(f", of “{variant}” {length}" for variant, length in epochs if length != usual)
     return f"One run is {usual} epochs{others}."
+
+
+def _machines(context: Context, variants: Iterable[list[Run]]) -> str:
+    """Return in a sentence that runs were trained on different machines; empty where they were not."""
+    kinds = sorted({row.hardware for own in variants for run in own if (row := context.row(run))})
+    if len(kinds) < 2:
+        return ""
+    return f" Not all were trained on one kind of machine ({'; '.join(kinds)}); runs.csv says which on which."
 
 
 def _by_seed(context: Context, runs: list[Run], column: str) -> dict[int, float]:

@@ -307,7 +307,7 @@ def _beyond(context: Context) -> Block:
     """Return what the shipped networks reach, which were trained by recipes of their own."""
     caption = (
         "The networks that ship: paper-cnn has the graph of Table I, taught by five networks, with mixed crops and no "
-        "dropout where Table I prints 0.4; mien-fer2013 is a larger network."
+        "dropout where Table I prints 0.4; mien-fer2013 has six times its multiplications."
     )
     asked = {
         "validation": ("val", "all"), "validation, unseen": ("val", "unseen"),
