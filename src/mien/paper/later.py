@@ -56,7 +56,7 @@ def later(context: Context) -> Section:
             Table(
                 "Named in the abstract and in sections I, IV and V of the paper.",
                 ["plan", "in mien", "figure, or why not"],
-                [*rows, ["better rates", "a larger network with two heads", f"mien-fer2013: {shipped}"]],
+                [*rows, ["better rates", "a network of its own with two heads", f"mien-fer2013: {shipped}"]],
             )
         ],
     )  # fmt: skip
