@@ -27,7 +27,7 @@ def hashes_of_teachers(recipe: Recipe) -> list[str]:
     try:
         return [sha256_of(catalogue.find(model)[0]) for model in recipe.teacher.models]
     except ModelError as error:
-        raise RecipeError(f"recipe {recipe.name!r}: its teacher cannot be used: {error}") from error
+        raise _unusable(recipe, error) from error
 
 
 def load_teachers(recipe: Recipe, crop: CropSpec, device: torch.device) -> list[Teacher]:
@@ -40,7 +40,7 @@ def load_teachers(recipe: Recipe, crop: CropSpec, device: torch.device) -> list[
         try:
             teacher = _load(model, device)
         except ModelError as error:
-            raise RecipeError(f"recipe {recipe.name!r}: its teacher cannot be used: {error}") from error
+            raise _unusable(recipe, error) from error
         if missing := [head.name for head in HEADS[recipe.data.labels] if head.name not in teacher.answers]:
             raise RecipeError(f"recipe {recipe.name!r}: its teacher {model} has no head {missing[0]}")
         read = teacher.crop if isinstance(teacher, Predictor) else teacher.spec.crop
@@ -48,6 +48,14 @@ def load_teachers(recipe: Recipe, crop: CropSpec, device: torch.device) -> list[
             raise RecipeError(f"recipe {recipe.name!r}: its teacher {model} reads other crops")
         teachers.append(teacher)
     return teachers
+
+
+def _unusable(recipe: Recipe, error: ModelError) -> RecipeError:
+    """Return what is to be said where a teacher is not there or damaged."""
+    return RecipeError(
+        f"recipe {recipe.name!r}: its teacher cannot be used: {error}; train it by an earlier recipe of the same "
+        "command, or name another in teacher.models"
+    )
 
 
 def _load(model: str, device: torch.device) -> Teacher:
