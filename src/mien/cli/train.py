@@ -41,7 +41,7 @@ def train(
     epoch with the best validation accuracy) and model.onnx.  Killed at any moment, `--resume` goes on from the last
     whole epoch and ends with the same weights; of several recipes it leaves finished ones as they are.  Where one of
     several fails, the others are trained, and the exit code is 1.  A run with --set or --seed has these in its name:
-    `mien train recipes/search.toml --set augment.mixup=0.2 --seed 1 --seed 2` makes two.
+    `mien train recipes/paper-as-written.toml --set augment.mixup=0.2 --seed 1 --seed 2` makes two.
     """
     from mien.train.config import read_recipe, with_settings
     from mien.train.devices import describe, find_device, find_precision

@@ -125,7 +125,10 @@ def _machines(context: Context, variants: Iterable[list[Run]]) -> str:
     kinds = sorted({row.hardware for own in variants for run in own if (row := context.row(run))})
     if len(kinds) < 2:
         return ""
-    return f" Not all were trained on one kind of machine ({'; '.join(kinds)}); runs.csv says which on which."
+    return (
+        f" Not all were trained on one kind of machine ({'; '.join(kinds)}); runs.csv says which on which. "
+        "The same seed draws other numbers on another kind."
+    )
 
 
 def _by_seed(context: Context, runs: list[Run], column: str) -> dict[int, float]:
