@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mien.errors import InputError, ModelError
 from mien.faces.crop import cut
 from mien.faces.detect import DlibDetector, WholePicture, YuNetDetector, make_detector
+from mien.faces.detecting import for_video
 from mien.media import read_image
 from mien.spec import CropSpec
 from mien.types import Face, FloatArray, ImageArray
@@ -114,6 +115,46 @@ def test_faces_beside_each_other_are_all_found_the_largest_first(dlib: DlibDetec
     assert len(faces) == 2
     assert side(faces[0]) == pytest.approx(2 * side(faces[1]), rel=0.15)
     assert faces[0].box_xyxy[0] > 260 > faces[1].box_xyxy[2]
+
+
+@pytest.fixture(scope="module")
+def masked(astronaut: ImageArray) -> ImageArray:
+    """Return the astronaut's head, 200 pixels high, all below the tip of her nose hidden."""
+    head = astronaut[20:220, 120:330].copy()
+    head[113:] = 90
+    return head
+
+
+@pytest.mark.parametrize("scale", [0.5, 1, 2.5])
+def test_a_large_face_that_is_hard_to_see_is_found_in_the_last_look(
+    dlib: DlibDetector, astronaut: ImageArray, masked: ImageArray, scale: float
+) -> None:
+    (whole,) = dlib(astronaut[20:220, 120:330])
+    (face,) = dlib(resized(masked, scale))
+    assert overlap(face.box_xyxy / np.float32(scale), whole.box_xyxy) > 0.75
+    assert face.score < 0.5
+    assert DlibDetector(last_look=False)(resized(masked, scale)) == []
+
+
+def test_the_last_look_is_for_faces_that_fill_a_quarter_of_the_picture(dlib: DlibDetector, masked: ImageArray) -> None:
+    for border_px, faces in ((60, 1), (150, 0)):  # the face is 98 pixels wide: 0.31 and 0.20 of the shorter side
+        assert len(dlib(np.pad(masked, ((border_px,) * 2, (border_px,) * 2, (0, 0)), mode="edge"))) == faces
+
+
+def test_the_last_look_is_for_pictures_in_which_nothing_was_found(
+    dlib: DlibDetector, astronaut: ImageArray, masked: ImageArray
+) -> None:
+    head = astronaut[20:220, 120:330]
+    assert len(dlib(np.concatenate([head, masked], axis=1))) == 1
+    assert len(dlib(np.concatenate([masked, masked], axis=1))) == 2
+
+
+def test_the_last_look_honours_the_smallest_face(masked: ImageArray) -> None:
+    assert [len(DlibDetector(min_face_px=size)(masked)) for size in (60, 140)] == [1, 0]
+
+
+def test_frames_of_a_video_get_no_last_look(dlib: DlibDetector, masked: ImageArray) -> None:
+    assert for_video(dlib)(masked) == []
 
 
 def test_there_is_no_face_in_a_cat(dlib: DlibDetector, portrait: Path) -> None:

@@ -14,7 +14,7 @@ WORKING_PIXELS = 1_000_000  # at which faces are looked for, where no smallest f
 
 def for_video(detector: Detector) -> Detector:
     """Return a detector as it is used for video, where there is no time to be as thorough as for a picture."""
-    return detector.at_most(WORKING_PIXELS) if isinstance(detector, DlibDetector) else detector
+    return detector.for_frames(WORKING_PIXELS) if isinstance(detector, DlibDetector) else detector
 
 
 class DetectorAhead:
