@@ -4,8 +4,8 @@
 
 Training faces, each enlarged five times with its edge pixels repeated around it, are shown to the detector without its
 last look; those that it misses are shown to the last look, and so are pictures in which there is no face: the JPEG and
-PNG files of a folder, each whole and 25 square windows of it at random.  Printed is how many of each give a face
-of at least a score, with the files of those that should not.
+PNG files of a folder, each whole and 25 square windows of it at random, but for those in which the detector sees one
+without it.  Printed is how many of each give a face of at least a score, with the files of those that should not.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def main() -> None:
     faces = [enlarged(np.asarray(dataset.crops[row])) for row in rows]
     first, last = DlibDetector(last_look=False), Lowest()
     missed = [picture for picture in faces if not first(picture)]
-    names, faceless = zip(*windows(options.faceless, generator), strict=True)
+    shown = [(name, picture) for name, picture in windows(options.faceless, generator) if not first(picture)]
+    names, faceless = zip(*shown, strict=True)
     print(f"{len(missed):,} of {len(faces):,} faces missed; {len(faceless):,} pictures and windows without a face")
     found, wrong = (np.array([best_score(last, picture) for picture in some]) for some in (missed, faceless))
     for threshold in THRESHOLDS:

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mien.faces.boxes import overlap
 from mien.faces.cuts import CutFinder
-from mien.faces.detect import overlap
 from mien.faces.track import DETECT_EVERY_S, Tracker
 from mien.faces.tracked import Tracked
 from mien.media import read_image

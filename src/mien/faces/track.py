@@ -20,8 +20,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from mien.faces.appearance import likeness, look_of
+from mien.faces.boxes import overlap
 from mien.faces.cuts import CutFinder
-from mien.faces.detect import Detector, overlap
+from mien.faces.detect import Detector
 from mien.faces.motion import Motion, follow, small_grey
 from mien.faces.tracked import Track, Tracked, pack_track, unpack_track
 from mien.types import Face, FloatArray, ImageArray
