@@ -53,6 +53,8 @@ def main() -> None:
     first, last = DlibDetector(last_look=False), Lowest()
     missed = [picture for picture in faces if not first(picture)]
     shown = [(name, picture) for name, picture in windows(options.faceless, generator) if not first(picture)]
+    if not shown:
+        parser.error(f"{options.faceless}: no JPEG or PNG file in which the detector sees no face; expected some")
     names, faceless = zip(*shown, strict=True)
     print(f"{len(missed):,} of {len(faces):,} faces missed; {len(faceless):,} pictures and windows without a face")
     found, wrong = (np.array([best_score(last, picture) for picture in some]) for some in (missed, faceless))
@@ -70,7 +72,7 @@ def enlarged(crop: ImageArray) -> ImageArray:
 
 def windows(folder: Path, generator: np.random.Generator) -> Iterator[tuple[str, ImageArray]]:
     """Yield the pictures of a folder with their files' names, each whole and windows of it."""
-    for file in sorted(file for file in folder.iterdir() if file.suffix.lower() in (".jpg", ".png")):
+    for file in sorted(file for file in folder.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png")):
         picture = read_image(file)
         yield file.name, picture
         height, width = picture.shape[:2]

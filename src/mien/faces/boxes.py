@@ -24,7 +24,7 @@ def distinct(faces: list[Face]) -> list[Face]:
     return kept
 
 
-def ordered(faces: list[Face], height: int, width: int, min_face_px: float | None) -> list[Face]:
+def ordered(faces: list[Face], height: int, width: int, *, min_face_px: float | None) -> list[Face]:
     """Return the faces that touch a picture of so many pixels and are large enough, the largest first."""
 
     def side(face: Face) -> float:

@@ -57,7 +57,7 @@ class YuNetDetector:
         image_bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
         height, width = image_rgb.shape[:2]
         faces = [face for longest_px in self._looks(height, width) for face in self._look(image_bgr, longest_px)]
-        return ordered(distinct(faces), height, width, self._min_face_px)
+        return ordered(distinct(faces), height, width, min_face_px=self._min_face_px)
 
     def smallest_px(self, height: int, width: int) -> float:
         """Return from which size on faces are looked for in a picture of so many pixels, in these."""
