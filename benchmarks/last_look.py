@@ -3,8 +3,8 @@
     python benchmarks/last_look.py --data data/fer2013 --faceless FOLDER [--faces 600]
 
 Training faces, each enlarged five times with its edge pixels repeated around it, are shown to the detector without its
-last look; those that it misses are shown to the last look, and so are pictures in which there is no face: the JPEG and
-PNG files of a folder, each whole and 25 square windows of it at random, but for those in which the detector sees one
+last look; those that it misses are shown to the last look, and so are pictures in which there is no face: those of a
+folder, each whole and 25 square windows of it at random, but for those in which the detector sees one
 without it.  Printed is how many of each give a face of at least a score, with the files of those that should not.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from mien.data.manifest import read
 from mien.faces.detect import DlibDetector
-from mien.media import read_image
+from mien.media import find_images, read_image
 from mien.types import ImageArray
 
 BORDER_PX = 16
@@ -54,7 +54,7 @@ def main() -> None:
     missed = [picture for picture in faces if not first(picture)]
     shown = [(name, picture) for name, picture in windows(options.faceless, generator) if not first(picture)]
     if not shown:
-        parser.error(f"{options.faceless}: no JPEG or PNG file in which the detector sees no face; expected some")
+        parser.error(f"{options.faceless}: no picture in which the detector sees no face; expected some")
     names, faceless = zip(*shown, strict=True)
     print(f"{len(missed):,} of {len(faces):,} faces missed; {len(faceless):,} pictures and windows without a face")
     found, wrong = (np.array([best_score(last, picture) for picture in some]) for some in (missed, faceless))
@@ -72,7 +72,7 @@ def enlarged(crop: ImageArray) -> ImageArray:
 
 def windows(folder: Path, generator: np.random.Generator) -> Iterator[tuple[str, ImageArray]]:
     """Yield the pictures of a folder with their files' names, each whole and windows of it."""
-    for file in sorted(file for file in folder.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png")):
+    for file in find_images(folder):
         picture = read_image(file)
         yield file.name, picture
         height, width = picture.shape[:2]

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from mien.data.quality import THRESHOLDS, grade
+from mien.faces.boxes import longer_side
 from mien.faces.crop import square
 from mien.faces.detect import make_detector
 from mien.media import find_images, read_image
@@ -162,7 +163,7 @@ def shrink(side_px: float) -> Spoil:
     """Return the picture brought down until the box has this side."""
 
     def spoil(image: ImageArray, face: Face, rng: np.random.Generator) -> Spoiled:
-        scale = side_px * rng.uniform(0.8, 1.0) / float((face.box_xyxy[2:] - face.box_xyxy[:2]).max())
+        scale = side_px * rng.uniform(0.8, 1.0) / longer_side(face.box_xyxy)
         size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
         return small, replace(face, box_xyxy=(face.box_xyxy * scale).astype(np.float32))

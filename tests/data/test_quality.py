@@ -13,6 +13,7 @@ import pytest
 
 from mien.data.quality import REASONS, THRESHOLDS, WEIGHTS, Quality, grade, reasons
 from mien.errors import InputError
+from mien.faces.boxes import longer_side
 from mien.faces.detect import DlibDetector
 from mien.media import read_image
 from mien.spec import CropSpec
@@ -50,7 +51,7 @@ def jittered(portrait: Picture) -> list[Picture]:
     """Return the same face 16 times, the box and the light a little otherwise each time."""
     image, face = portrait
     rng = np.random.default_rng(0)
-    side = float((face.box_xyxy[2:] - face.box_xyxy[:2]).max())
+    side = longer_side(face.box_xyxy)
     pictures = []
     for index in range(16):
         lit = np.clip(image * rng.uniform(0.8, 1.0) + rng.uniform(-8, 8), 0, 255).astype(np.uint8)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien.faces.boxes import distinct, ordered, overlap
+from mien.faces.boxes import distinct, longer_side, ordered, overlap
 from mien.types import Face
 
 
 def face(x0: float, y0: float, x1: float, y1: float, score: float = 0.9) -> Face:
     return Face(np.array([x0, y0, x1, y1], np.float32), None, score)
+
+
+def test_the_longer_side_is_the_width_or_the_height() -> None:
+    assert [longer_side(face(*box).box_xyxy) for box in ((3, 4, 10, 6), (3, 4, 5, 14), (0, 0, 8, 8))] == [7, 10, 8]
 
 
 @pytest.mark.parametrize(

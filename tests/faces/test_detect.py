@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
+from mien.faces.boxes import longer_side, overlap
 from mien.faces.detect import DlibDetector, WholePicture, make_detector
 from mien.faces.detecting import for_video
 from mien.media import read_image
-from mien.types import Face, FloatArray, ImageArray
+from mien.types import FloatArray, ImageArray
 
 # The astronaut's eyes and mouth in examples/astronaut.jpg, read off by eye.
 FEATURES = np.array([[203, 100], [243, 100], [224, 146]])
@@ -23,17 +24,6 @@ FEATURES = np.array([[203, 100], [243, 100], [224, 146]])
 def resized(image: ImageArray, scale: float) -> ImageArray:
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=how).astype(np.uint8)
-
-
-def overlap(first: FloatArray, second: FloatArray) -> float:
-    corners = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
-    shared = float(np.prod(np.clip(corners[1] - corners[0], 0, None)))
-    areas = sum(float(np.prod(box[2:] - box[:2])) for box in (first, second))
-    return shared / (areas - shared)
-
-
-def side(face: Face) -> float:
-    return float((face.box_xyxy[2:] - face.box_xyxy[:2]).max())
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +39,7 @@ def astronaut() -> ImageArray:
 def test_the_astronauts_face_is_found_where_it_is(dlib: DlibDetector, astronaut: ImageArray) -> None:
     (face,) = dlib(astronaut)
     assert np.all(np.clip(FEATURES, face.box_xyxy[:2], face.box_xyxy[2:]) == FEATURES)
-    assert 80 < side(face) < 130
+    assert 80 < longer_side(face.box_xyxy) < 130
     assert 0.5 < face.score <= 1
     assert face.box_xyxy.dtype == np.float32
     assert face.landmarks_px is None
@@ -101,7 +91,7 @@ def test_faces_beside_each_other_are_all_found_the_largest_first(dlib: DlibDetec
     canvas[10:410, 260:680] = resized(head, 2)
     faces = dlib(canvas)
     assert len(faces) == 2
-    assert side(faces[0]) == pytest.approx(2 * side(faces[1]), rel=0.15)
+    assert longer_side(faces[0].box_xyxy) == pytest.approx(2 * longer_side(faces[1].box_xyxy), rel=0.15)
     assert faces[0].box_xyxy[0] > 260 > faces[1].box_xyxy[2]
 
 
@@ -174,7 +164,7 @@ def test_a_face_below_the_smallest_is_not_found_so_that_the_last_look_follows(
     both[:100, 320:420] = resized(astronaut[20:220, 120:320], 0.5)  # a clear face of 46 pixels beside a hard one of 180
     for min_face_px, large in ((40, False), (55, True), (90, True)):
         (face,) = DlibDetector(min_face_px=min_face_px)(both)
-        assert (140 < side(face) < 220) is large, min_face_px
+        assert (140 < longer_side(face.box_xyxy) < 220) is large, min_face_px
     assert DlibDetector(min_face_px=250)(both) == []
 
 
@@ -199,7 +189,7 @@ def test_the_smallest_face_that_is_asked_for_is_the_smallest_that_is_found(astro
     canvas[200:328, 270:398] = resized(astronaut, 0.25)  # one of 24: too small to be found unasked
     for min_face_px, sides in ((None, [55]), (20, [55, 24]), (40, [55]), (100, []), (1e9, [])):
         found = DlibDetector(min_face_px=min_face_px)(canvas)
-        assert [side(face) for face in found] == pytest.approx(sides, rel=0.15), min_face_px
+        assert [longer_side(face.box_xyxy) for face in found] == pytest.approx(sides, rel=0.15), min_face_px
 
 
 @pytest.mark.parametrize(
@@ -217,7 +207,9 @@ def test_the_smallest_face_that_is_asked_for_is_the_smallest_that_is_found(astro
 def test_faces_of_photographs_are_found(dlib: DlibDetector, shared: Path, name: str, least: int, most: int) -> None:
     faces = dlib(read_image(shared / "data" / "scenes" / name))
     assert least <= len(faces) <= most
-    assert [side(face) for face in faces] == sorted((side(face) for face in faces), reverse=True)
+    assert [longer_side(face.box_xyxy) for face in faces] == sorted(
+        (longer_side(face.box_xyxy) for face in faces), reverse=True
+    )
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 48), (1, 1), (3, 1000), (61, 20)])

@@ -14,20 +14,17 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from mien.errors import ModelError
+from mien.faces.boxes import longer_side
 from mien.faces.crop import cut
 from mien.faces.detect import make_detector
 from mien.faces.yunet import YuNetDetector
 from mien.spec import CropSpec
-from mien.types import Face, ImageArray
+from mien.types import ImageArray
 
 
 def around(centre: NDArray[Any], half_width: float, half_height: float) -> NDArray[Any]:
     reach = np.array([half_width, half_height])
     return np.concatenate([centre - reach, centre + reach])
-
-
-def side(face: Face) -> float:
-    return float((face.box_xyxy[2:] - face.box_xyxy[:2]).max())
 
 
 # A stand-in for YuNet, whose own file is not here: the same inputs and outputs, as OpenCV decodes them.  A square of
@@ -114,7 +111,9 @@ def test_yunets_faces_come_the_largest_first(yunet: Path) -> None:
         cells(640, 640, (4, 4, 255)) | cells(640, 640, (20, 20, 255), blue=200) | cells(640, 640, (30, 8, 255), blue=90)
     )
     faces = YuNetDetector(yunet)(image)
-    assert [round(side(face) / 64, 2) for face in faces] == [round(math.exp(blue / 255), 2) for blue in (200, 90, 0)]
+    assert [round(longer_side(face.box_xyxy) / 64, 2) for face in faces] == [
+        round(math.exp(blue / 255), 2) for blue in (200, 90, 0)
+    ]
 
 
 def test_a_face_that_is_too_large_for_yunets_first_look_is_found_in_the_second(yunet: Path) -> None:
@@ -150,7 +149,7 @@ def test_yunet_reads_rgb_as_the_bgr_that_it_was_trained_on(yunet: Path) -> None:
     plain, red, blue = (cells(320, 320, (9, 9, 255)) for _ in range(3))
     red[..., 0] = red[..., 1]
     blue[..., 2] = blue[..., 1]
-    sides = [side(YuNetDetector(yunet)(image)[0]) for image in (plain, red, blue)]
+    sides = [longer_side(YuNetDetector(yunet)(image)[0].box_xyxy) for image in (plain, red, blue)]
     assert sides == pytest.approx([64, 64, 64 * math.e], rel=0.01)
 
 

@@ -6,7 +6,12 @@ import numpy as np
 
 from mien.types import Face, FloatArray
 
-__all__ = ["distinct", "ordered", "overlap"]
+__all__ = ["distinct", "longer_side", "ordered", "overlap"]
+
+
+def longer_side(box_xyxy: FloatArray) -> float:
+    """Return the longer side of a box (4,)."""
+    return float((box_xyxy[2:] - box_xyxy[:2]).max())
 
 
 def overlap(first: FloatArray, second: FloatArray) -> float:
@@ -28,7 +33,7 @@ def ordered(faces: list[Face], height: int, width: int, *, min_face_px: float | 
     """Return the faces that touch a picture of so many pixels and are large enough, the largest first."""
 
     def side(face: Face) -> float:
-        return float((face.box_xyxy[2:] - face.box_xyxy[:2]).max())
+        return longer_side(face.box_xyxy)
 
     def inside(face: Face) -> bool:
         x0, y0, x1, y1 = face.box_xyxy

@@ -12,7 +12,7 @@ import dlib
 import numpy as np
 
 from mien.errors import InputError
-from mien.faces.boxes import distinct, ordered, overlap
+from mien.faces.boxes import distinct, longer_side, ordered, overlap
 from mien.faces.yunet import YuNetDetector
 from mien.types import Face, FloatArray, ImageArray
 
@@ -147,7 +147,7 @@ class DlibDetector:
 
         A size in which nothing is found counts with the threshold as its score.
         """
-        side = float((box[2:] - box[:2]).max())
+        side = longer_side(box)
         reach = self.SURROUNDINGS * side
         x0, y0 = np.maximum(np.floor(box[:2] - reach), 0).astype(int)
         x1, y1 = np.ceil(box[2:] + reach).astype(int)

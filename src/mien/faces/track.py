@@ -20,7 +20,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from mien.faces.appearance import likeness, look_of
-from mien.faces.boxes import overlap
+from mien.faces.boxes import longer_side, overlap
 from mien.faces.cuts import CutFinder
 from mien.faces.detect import Detector
 from mien.faces.motion import Motion, follow, small_grey
@@ -259,7 +259,7 @@ class Tracker:
 def _cost(track: Track, face: Face, look: FloatArray | None, time_s: float) -> float:
     """Return what it costs to take a detection for a track's face; NEVER where it cannot be."""
     place = overlap(track.face.box_xyxy, face.box_xyxy)
-    side = float((face.box_xyxy[2:] - face.box_xyxy[:2]).max())
+    side = longer_side(face.box_xyxy)
     distance = float(np.linalg.norm(_centre(face.box_xyxy) - _centre(track.face.box_xyxy))) / max(side, track.side)
     alike = likeness(track.look, look)
     if not 0.5 < side / track.side < 2.0:

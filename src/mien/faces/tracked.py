@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mien.faces.boxes import longer_side
 from mien.types import Face, FloatArray
 
 __all__ = ["Track", "Tracked", "pack_faces", "pack_track", "unpack_faces", "unpack_track"]
@@ -38,7 +39,7 @@ class Track:
     @property
     def side(self) -> float:
         """Return the longer side of the box in pixels."""
-        return float((self.face.box_xyxy[2:] - self.face.box_xyxy[:2]).max())
+        return longer_side(self.face.box_xyxy)
 
 
 def pack_faces(faces: Sequence[Tracked]) -> list[dict[str, Any]]:
